@@ -1,0 +1,62 @@
+//! One command a file.
+
+mod ask;
+mod config;
+mod mask;
+mod train;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::CommandFactory;
+
+use crate::args::{Args, Command};
+
+/// How a command ended.
+pub enum Done {
+    Finished,
+    Interrupted,
+}
+
+/// Carries out what was typed.
+pub fn run(args: Args) -> Result<Done> {
+    match args.command {
+        Command::Train { file, set, device, tui } => {
+            return train::run(&run_file(file)?, &set, device, tui);
+        }
+        Command::Generate { model, prompt } => ask::generate(&model, &prompt)?,
+        Command::Chat { model } => ask::chat(&model)?,
+        Command::Mask { policy, prompt, answer, image_tokens, png, tokenizer } => {
+            let tokenizer = match tokenizer {
+                Some(file) => file,
+                None => asset("easy-vqa/tokenizer.json")?,
+            };
+            let media = usize::from(image_tokens);
+            mask::run(policy, &prompt, &answer, media, png.as_deref(), &tokenizer)?;
+        }
+        Command::Config { command } => config::run(command)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "aki", &mut std::io::stdout());
+        }
+    }
+    Ok(Done::Finished)
+}
+
+/// The run file, or the built-in one.
+fn run_file(file: Option<PathBuf>) -> Result<PathBuf> {
+    file.map_or_else(|| asset("configs/easy-vqa.toml"), Ok)
+}
+
+/// A file that comes with aki: in `assets` of the working folder, of one above it, or beside the
+/// program.
+fn asset(name: &str) -> Result<PathBuf> {
+    let working = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    let mut folders = working.ancestors().chain(program.ancestors());
+    match folders.find(|folder| folder.join("assets").join(name).is_file()) {
+        Some(folder) => Ok(folder.join("assets").join(name)),
+        None => bail!(
+            "assets/{name} is neither in this folder, nor above it, nor beside the program; run aki in its repository, or name the file"
+        ),
+    }
+}

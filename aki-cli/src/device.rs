@@ -1,0 +1,121 @@
+//! From `--device` to a device of Burn.
+
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+
+/// What `--device` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    Auto,
+    Cpu,
+    Wgpu(Option<usize>),
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, number) = match text.split_once(':') {
+            Some((kind, number)) => {
+                let number = number.parse::<usize>();
+                (kind, Some(number.map_err(|_| format!("\"{text}\" ends in no number"))?))
+            }
+            None => (text, None),
+        };
+        match (kind, number) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("wgpu", number) => Ok(Self::Wgpu(number)),
+            ("cuda", number) => Ok(Self::Cuda(number.unwrap_or(0))),
+            _ => Err("auto, cpu, wgpu, wgpu:0, cuda or cuda:0 is expected".to_owned()),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device and what to call it. `auto` takes an NVIDIA card where the program was built for
+    /// one and finds one, else the CPU.
+    pub fn open(self) -> Result<(Device, String)> {
+        match self {
+            Self::Auto if cuda_cards() > 0 => Self::Cuda(0).open(),
+            Self::Auto | Self::Cpu => cpu(),
+            Self::Wgpu(number) => wgpu(number),
+            Self::Cuda(number) => cuda(number),
+        }
+    }
+}
+
+#[cfg(feature = "flex")]
+fn cpu() -> Result<(Device, String)> {
+    Ok((Device::flex(), "cpu".to_owned()))
+}
+
+#[cfg(not(feature = "flex"))]
+fn cpu() -> Result<(Device, String)> {
+    bail!("this aki was built without the CPU backend; build it with --features flex")
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
+    use burn::tensor::DeviceType;
+    let mut found = Device::enumerate(DeviceType::Wgpu).into_vec();
+    let count = found.len();
+    match number {
+        _ if count == 0 => bail!(
+            "no WGPU adapter was found; install a Vulkan, Metal or DirectX 12 driver, or use --device cpu"
+        ),
+        Some(number) if number >= count => bail!(
+            "wgpu:{number} is not there: {count} WGPU adapters were found, numbered from 0"
+        ),
+        Some(number) => Ok((found.swap_remove(number), format!("wgpu:{number}"))),
+        None => Ok((Device::wgpu(burn::tensor::DeviceKind::DefaultDevice), "wgpu".to_owned())),
+    }
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu(_: Option<usize>) -> Result<(Device, String)> {
+    bail!("this aki was built without WGPU; build it with --features wgpu")
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_cards() -> usize {
+    Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda_cards() -> usize {
+    0
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(number: usize) -> Result<(Device, String)> {
+    let count = cuda_cards();
+    if number >= count {
+        bail!("cuda:{number} is not there: {count} NVIDIA cards were found, numbered from 0");
+    }
+    Ok((Device::cuda(number), format!("cuda:{number}")))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: usize) -> Result<(Device, String)> {
+    bail!("this aki was built without CUDA; build it with --features cuda")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read() {
+        assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
+        assert_eq!("wgpu".parse(), Ok(DeviceChoice::Wgpu(None)));
+        assert_eq!("wgpu:1".parse(), Ok(DeviceChoice::Wgpu(Some(1))));
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for wrong in ["gpu", "cpu:1", "cuda:x", "", ":"] {
+            assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
+        }
+    }
+}

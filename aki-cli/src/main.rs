@@ -1,0 +1,32 @@
+//! `aki`: train, question and look at modality-mutual-attention models.
+
+mod args;
+mod commands;
+mod device;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Exit code of a user's mistake, as clap's own.
+const MISTAKE: u8 = 2;
+/// Exit code after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    match commands::run(args) {
+        Ok(commands::Done::Finished) => ExitCode::SUCCESS,
+        Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            // A closed pipe (`aki ... | head`) is no error.
+            let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("error: {error:#}");
+            ExitCode::from(MISTAKE)
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Makes batches of samples.
+
+use std::sync::Arc;
+
+use rand::Rng;
+use rayon::prelude::*;
+
+use super::layout::{Batch, EncodedRow, Media, Row, pad_right};
+use super::target::{Target, draw_turns};
+use crate::shards::{Sample, Turn};
+use crate::text::{Sequence, Template, Tokenizer};
+use crate::{Augmentation, DataError, Picture, item_rng};
+
+/// Everything that decides what a sample becomes.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    /// The tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The turn texts.
+    pub template: Template,
+    /// Pixels a side that pictures are resized to; the aspect is not kept.
+    pub image_size: usize,
+    /// Taken from each value, which lies in 0 to 1.
+    pub mean: f32,
+    /// Then divided by.
+    pub std: f32,
+    /// Embeddings, and so `<image>` tokens, a picture.
+    pub media_len: usize,
+    /// Captions or questions.
+    pub target: Target,
+    /// Variation of the pictures; its shift counts pixels after resizing.
+    pub augmentation: Option<Augmentation>,
+    /// Seed of the questions drawn and of the augmentation.
+    pub seed: u64,
+}
+
+/// What one item adds to a batch.
+struct Prepared {
+    pixels: Vec<f32>,
+    rows: Vec<EncodedRow>,
+}
+
+impl Batcher {
+    /// Makes a batch of samples, each with its item number in the stream (see
+    /// [`Order`](crate::Order)). Pictures are worked on in parallel.
+    ///
+    /// The same items give the same batch, bit for bit: whatever is random is a
+    /// function of the seed and the item number, not of the batch's other items.
+    ///
+    /// # Errors
+    /// - [`DataError::EmptyBatch`] if there are no items.
+    /// - [`DataError::Picture`] if a picture cannot be decoded, naming shard and key.
+    /// - [`DataError::Target`] if a sample lacks what the target needs.
+    /// - [`DataError::Encode`] if the tokenizer fails.
+    pub fn batch(&self, items: &[(usize, &Sample)]) -> Result<Batch, DataError> {
+        if items.is_empty() {
+            return Err(DataError::EmptyBatch);
+        }
+        let prepared: Vec<_> = items
+            .par_iter()
+            .enumerate()
+            .map(|(picture, &(item, sample))| self.prepare(picture, item, sample))
+            .collect();
+        let mut pictures = Vec::new();
+        let mut rows = Vec::new();
+        let mut sequences = Vec::new();
+        // In the order of the items, so that the first bad one is the error told.
+        for prepared in prepared {
+            let Prepared { pixels, rows: new } = prepared?;
+            pictures.extend(pixels);
+            for EncodedRow { row, sequence } in new {
+                rows.push(row);
+                sequences.push(sequence);
+            }
+        }
+        let padded = pad_right(sequences.iter(), self.tokenizer.special().pad);
+        Ok(Batch {
+            pictures,
+            picture_count: items.len(),
+            image_size: self.image_size,
+            input_ids: padded.input_ids,
+            labels: padded.labels,
+            rows,
+            seq_len: padded.seq_len,
+        })
+    }
+
+    fn prepare(&self, picture: usize, item: usize, sample: &Sample) -> Result<Prepared, DataError> {
+        // Questions are drawn before the augmentation, so that switching it on
+        // does not change which ones are asked.
+        let mut rng = item_rng(self.seed, item);
+        let rows = match self.target {
+            Target::Captions => vec![self.caption_row(picture, sample)?],
+            Target::Questions { per_picture } => {
+                if sample.turns.is_empty() {
+                    return Err(missing(sample, "question"));
+                }
+                draw_turns(&sample.turns, per_picture, &mut rng)
+                    .into_iter()
+                    .map(|turn| self.question_row(picture, sample, turn))
+                    .collect::<Result<_, _>>()?
+            }
+        };
+        let pixels = self.pixels(sample, &mut rng)?;
+        Ok(Prepared { pixels, rows })
+    }
+
+    fn pixels(&self, sample: &Sample, rng: &mut impl Rng) -> Result<Vec<f32>, DataError> {
+        let name = format!("{} in {}", sample.key, sample.shard.display());
+        let side = self.image_size as u32;
+        let mut picture = Picture::decode(&sample.picture, &name)?.resize(side, side);
+        if let Some(augmentation) = &self.augmentation {
+            picture = augmentation.apply(&picture, rng);
+        }
+        Ok(picture.normalised_chw(self.mean, self.std))
+    }
+
+    fn caption_row(&self, picture: usize, sample: &Sample) -> Result<EncodedRow, DataError> {
+        let caption = sample
+            .caption
+            .as_deref()
+            .ok_or_else(|| missing(sample, "caption"))?;
+        let sequence = self
+            .template
+            .caption(&self.tokenizer, caption, self.media_len)?;
+        let turn = Turn {
+            question: String::new(),
+            answer: caption.to_owned(),
+            kind: "caption".to_owned(),
+        };
+        Ok(encoded_row(picture, sample, &turn, sequence))
+    }
+
+    fn question_row(
+        &self,
+        picture: usize,
+        sample: &Sample,
+        turn: &Turn,
+    ) -> Result<EncodedRow, DataError> {
+        let sequence = self.template.training(
+            &self.tokenizer,
+            &turn.question,
+            &turn.answer,
+            Some(self.media_len),
+        )?;
+        Ok(encoded_row(picture, sample, turn, sequence))
+    }
+}
+
+fn encoded_row(picture: usize, sample: &Sample, turn: &Turn, sequence: Sequence) -> EncodedRow {
+    let place = |range| Media { range, picture };
+    let row = Row {
+        len: sequence.input_ids.len(),
+        media: sequence.media.iter().cloned().map(place).collect(),
+        question_end: sequence.question_end,
+        kind: turn.kind.clone(),
+        key: sample.key.clone(),
+        question: turn.question.clone(),
+        answer: turn.answer.clone(),
+    };
+    EncodedRow { row, sequence }
+}
+
+fn missing(sample: &Sample, needs: &'static str) -> DataError {
+    DataError::Target {
+        shard: sample.shard.clone(),
+        key: sample.key.clone(),
+        needs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::shards::tests::tiny_png;
+    use crate::text::IGNORE;
+    use crate::text::tests::easy_vqa;
+
+    const SIDE: usize = 4;
+
+    fn batcher(target: Target) -> Batcher {
+        Batcher {
+            tokenizer: Arc::new(easy_vqa()),
+            template: Template::default(),
+            image_size: SIDE,
+            mean: 0.5,
+            std: 0.5,
+            media_len: 3,
+            target,
+            augmentation: Some(Augmentation {
+                flip: 0.5,
+                shift: 1,
+            }),
+            seed: 11,
+        }
+    }
+
+    fn sample(key: &str, questions: usize, caption: Option<&str>) -> Sample {
+        let turn = |index| Turn {
+            question: format!("is there a circle {index}?"),
+            answer: "no".to_owned(),
+            kind: "yes/no".to_owned(),
+        };
+        Sample {
+            key: key.to_owned(),
+            shard: PathBuf::from("s.tar"),
+            picture: tiny_png(),
+            caption: caption.map(str::to_owned),
+            turns: (0..questions).map(turn).collect(),
+        }
+    }
+
+    #[test]
+    fn questions_of_a_picture_share_it() {
+        let (a, b) = (sample("a", 3, None), sample("b", 1, None));
+        let batch = batcher(Target::Questions { per_picture: None })
+            .batch(&[(0, &a), (1, &b)])
+            .expect("batch");
+        assert_eq!(batch.picture_count, 2);
+        assert_eq!(batch.pictures.len(), 2 * 3 * SIDE * SIDE);
+        assert_eq!(batch.rows.len(), 4);
+        assert_eq!(batch.input_ids.len(), 4 * batch.seq_len);
+        assert_eq!(batch.labels.len(), 4 * batch.seq_len);
+        let pictures: Vec<_> = batch.rows.iter().map(|row| row.media[0].picture).collect();
+        assert_eq!(pictures, [0, 0, 0, 1]);
+        for row in &batch.rows {
+            assert_eq!(row.media[0].range.len(), 3);
+            assert!(row.question_end.is_some_and(|end| end < row.len));
+        }
+    }
+
+    #[test]
+    fn captions_are_padded_and_carry_their_kind() {
+        let short = sample("a", 0, Some("a circle"));
+        let long = sample("b", 0, Some("a circle a circle a circle"));
+        let batcher = batcher(Target::Captions);
+        let batch = batcher.batch(&[(0, &short), (1, &long)]).expect("batch");
+        let row = &batch.rows[0];
+        assert_eq!(
+            (row.kind.as_str(), row.answer.as_str()),
+            ("caption", "a circle")
+        );
+        assert_eq!(row.question_end, None);
+        let pad = i64::from(batcher.tokenizer.special().pad);
+        assert!(row.len < batch.seq_len);
+        assert!(
+            batch.input_ids[row.len..batch.seq_len]
+                .iter()
+                .all(|&id| id == pad)
+        );
+        assert!(
+            batch.labels[row.len..batch.seq_len]
+                .iter()
+                .all(|&label| label == IGNORE)
+        );
+        assert_eq!(batch.rows[1].len, batch.seq_len);
+    }
+
+    #[test]
+    fn an_item_is_the_same_in_any_batch() {
+        let (a, b) = (sample("a", 9, None), sample("b", 9, None));
+        let batcher = batcher(Target::Questions {
+            per_picture: Some(2),
+        });
+        let both = batcher.batch(&[(7, &a), (8, &b)]).expect("batch");
+        assert_eq!(both, batcher.batch(&[(7, &a), (8, &b)]).expect("batch"));
+        let alone = batcher.batch(&[(8, &b)]).expect("batch");
+        assert_eq!(alone.rows[0].question, both.rows[2].question);
+        assert_eq!(alone.pictures, both.pictures[3 * SIDE * SIDE..]);
+        let questions = |item| {
+            let batch = batcher.batch(&[(item, &a)]).expect("batch");
+            batch
+                .rows
+                .into_iter()
+                .map(|row| row.question)
+                .collect::<Vec<_>>()
+        };
+        assert!((0..20).any(|item| questions(item) != questions(item + 1)));
+    }
+
+    #[test]
+    fn what_cannot_be_batched_is_named() {
+        let bare = sample("bare", 0, None);
+        for target in [Target::Captions, Target::Questions { per_picture: None }] {
+            assert!(!target.accepts(&bare));
+            let error = batcher(target)
+                .batch(&[(0, &bare)])
+                .expect_err("nothing to learn");
+            assert!(error.to_string().contains("bare of s.tar"), "{error}");
+        }
+        let mut broken = sample("broken", 1, Some("a"));
+        broken.picture.truncate(40);
+        let error = batcher(Target::Captions)
+            .batch(&[(0, &broken)])
+            .expect_err("broken");
+        assert!(error.to_string().contains("broken in s.tar"), "{error}");
+        let error = batcher(Target::Captions).batch(&[]).expect_err("empty");
+        assert!(matches!(error, DataError::EmptyBatch));
+    }
+}

@@ -1,0 +1,113 @@
+//! A batch in memory.
+
+use std::ops::Range;
+
+use crate::text::{IGNORE, Sequence};
+
+/// Pictures and token rows, ready to become tensors.
+///
+/// Letters of the shapes: `N` pictures, `S` pixels a side, `B` rows, `T` tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Normalised pixels, `[N, 3, S, S]`.
+    pub pictures: Vec<f32>,
+    /// `N`. All questions of a picture share it, so `N` may be less than `B`.
+    pub picture_count: usize,
+    /// `S`.
+    pub image_size: usize,
+    /// Token ids, `[B, T]`, filled with `<pad>` on the right.
+    pub input_ids: Vec<i64>,
+    /// Labels at the position of their own token, `[B, T]`, filled with
+    /// [`IGNORE`].
+    pub labels: Vec<i64>,
+    /// What the rows are; `B` of them.
+    pub rows: Vec<Row>,
+    /// `T`, the length of the longest row.
+    pub seq_len: usize,
+}
+
+/// One row of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Tokens before the padding.
+    pub len: usize,
+    /// Where pictures go.
+    pub media: Vec<Media>,
+    /// Index just after the first `<|assistant|>`; none in a caption.
+    pub question_end: Option<usize>,
+    /// Kind of the question, or `caption`.
+    pub kind: String,
+    /// Key of the sample.
+    pub key: String,
+    /// The question; empty for a caption.
+    pub question: String,
+    /// The answer, or the caption.
+    pub answer: String,
+}
+
+/// The place of a picture in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Positions that the picture's embeddings replace.
+    pub range: Range<usize>,
+    /// Which of the batch's pictures.
+    pub picture: usize,
+}
+
+/// A row's description and its ids, before padding.
+pub(super) struct EncodedRow {
+    pub(super) row: Row,
+    pub(super) sequence: Sequence,
+}
+
+/// Ids and labels of all rows, padded on the right to the longest.
+pub(super) struct Padded {
+    pub(super) input_ids: Vec<i64>,
+    pub(super) labels: Vec<i64>,
+    pub(super) seq_len: usize,
+}
+
+pub(super) fn pad_right<'a>(
+    sequences: impl Iterator<Item = &'a Sequence> + Clone,
+    pad: u32,
+) -> Padded {
+    let lengths = sequences.clone().map(|sequence| sequence.input_ids.len());
+    let seq_len = lengths.max().unwrap_or(0);
+    let mut input_ids = Vec::new();
+    let mut labels = Vec::new();
+    for (row, sequence) in sequences.enumerate() {
+        input_ids.extend(sequence.input_ids.iter().map(|&id| i64::from(id)));
+        input_ids.resize((row + 1) * seq_len, i64::from(pad));
+        labels.extend_from_slice(&sequence.labels);
+        labels.resize((row + 1) * seq_len, IGNORE);
+    }
+    Padded {
+        input_ids,
+        labels,
+        seq_len,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_on_the_right() {
+        let sequence = |ids: &[u32]| Sequence {
+            input_ids: ids.to_vec(),
+            labels: ids.iter().map(|&id| i64::from(id)).collect(),
+            media: Vec::new(),
+            question_end: None,
+        };
+        let sequences = [sequence(&[1]), sequence(&[2, 3, 4]), sequence(&[])];
+        let padded = pad_right(sequences.iter(), 9);
+        assert_eq!(padded.seq_len, 3);
+        assert_eq!(padded.input_ids, [1, 9, 9, 2, 3, 4, 9, 9, 9]);
+        let ignored = [IGNORE; 3];
+        assert_eq!(
+            padded.labels,
+            [&[1, IGNORE, IGNORE, 2, 3, 4][..], &ignored].concat()
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! Batches: pictures and padded token rows.
+
+mod batcher;
+mod layout;
+mod target;
+
+pub use self::batcher::Batcher;
+pub use self::layout::{Batch, Media, Row};
+pub use self::target::Target;

@@ -1,0 +1,124 @@
+//! What can go wrong between a file and a batch.
+
+use std::path::PathBuf;
+
+/// An error of this crate: what failed, where, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file could not be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A picture could not be decoded.
+    #[error("cannot decode picture {name}: {reason}; replace it or leave it out of the data")]
+    Picture {
+        /// The file, or the shard and the key.
+        name: String,
+        /// What the decoder said.
+        reason: String,
+    },
+
+    /// A shard is cut off or damaged.
+    #[error(
+        "damaged tar shard {} ({}): {reason}; copy or download it again",
+        shard.display(),
+        after(last_key.as_deref())
+    )]
+    Tar {
+        /// The shard.
+        shard: PathBuf,
+        /// Key of the last sample read whole, if there was one.
+        last_key: Option<String>,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A `tokenizer.json` could not be read or does not fit.
+    #[error("cannot use tokenizer {}: {reason}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    /// A `tokenizer.json` lacks a special token.
+    #[error(
+        "tokenizer {} has no special token `{token}`; add it to `added_tokens` with \
+         `\"special\": true`",
+        path.display()
+    )]
+    MissingToken {
+        /// The file.
+        path: PathBuf,
+        /// Text of the missing token.
+        token: &'static str,
+    },
+
+    /// A text could not be turned into ids.
+    #[error("cannot encode the text {text:?}: {reason}")]
+    Encode {
+        /// The text, shortened.
+        text: String,
+        /// What the tokenizer said.
+        reason: String,
+    },
+
+    /// Ids could not be turned into text.
+    #[error("cannot decode token ids: {reason}")]
+    Decode {
+        /// What is wrong with them.
+        reason: String,
+    },
+
+    /// A sample lacks what the target of the batch needs.
+    #[error(
+        "sample {key} of {} has no {needs}; filter samples with Target::accepts before batching",
+        shard.display()
+    )]
+    Target {
+        /// The sample's shard.
+        shard: PathBuf,
+        /// The sample's key.
+        key: String,
+        /// What the target needs: a caption or a question.
+        needs: &'static str,
+    },
+
+    /// A batch of no items was asked for.
+    #[error("a batch needs at least one sample; check that the data set is not empty")]
+    EmptyBatch,
+}
+
+/// Says how far a shard was good.
+fn after(last_key: Option<&str>) -> String {
+    last_key.map_or_else(
+        || "no sample was read".to_owned(),
+        |key| format!("last good sample: {key}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_shard_is_named_with_its_last_good_key() {
+        let error = DataError::Tar {
+            shard: PathBuf::from("a/00001.tar"),
+            last_key: Some("000417".to_owned()),
+            reason: "unexpected end".to_owned(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "damaged tar shard a/00001.tar (last good sample: 000417): unexpected end; \
+             copy or download it again"
+        );
+    }
+}

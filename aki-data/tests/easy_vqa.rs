@@ -1,0 +1,117 @@
+//! The shipped easy-VQA shards and tokenizer, read as a run would read them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aki_data::{
+    Batcher, IGNORE, Order, Piece, ShardContents, Target, Template, Tokenizer, read_shards,
+};
+
+fn asset(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../assets/easy-vqa")
+        .join(name)
+}
+
+fn shard(name: &str) -> ShardContents {
+    read_shards(&[asset(name)]).expect("a shipped shard")
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_file(&asset("tokenizer.json")).expect("the shipped tokenizer")
+}
+
+#[test]
+fn counts_are_as_published() {
+    // Pictures, questions, captions; the captions are ours, see build.py.
+    for (name, samples, turns, captions) in [
+        ("train.tar", 4000, 38_575, 3542),
+        ("test.tar", 1000, 9673, 880),
+    ] {
+        let contents = shard(name);
+        assert_eq!(contents.skipped, []);
+        assert_eq!(contents.samples.len(), samples);
+        let all = || contents.samples.iter().flat_map(|sample| &sample.turns);
+        assert_eq!(all().count(), turns);
+        let with_caption = contents.samples.iter().filter(|s| s.caption.is_some());
+        assert_eq!(with_caption.count(), captions);
+        let answers: BTreeSet<_> = all().map(|turn| &turn.answer).collect();
+        assert_eq!(answers.len(), 13);
+        let kinds: BTreeSet<_> = all().map(|turn| turn.kind.as_str()).collect();
+        assert_eq!(kinds, BTreeSet::from(["color", "shape", "yes/no"]));
+    }
+}
+
+#[test]
+fn every_answer_is_one_token_wherever_it_stands() {
+    let tokenizer = tokenizer();
+    let encode = |pieces: &[Piece]| tokenizer.encode(pieces).expect("ids");
+    let contents = shard("test.tar");
+    let turns = contents.samples.iter().flat_map(|sample| &sample.turns);
+    let answers: BTreeSet<_> = turns.map(|turn| turn.answer.as_str()).collect();
+    let assistant = tokenizer.special().assistant;
+    for answer in answers {
+        let alone = encode(&[Piece::Text(answer)]);
+        assert_eq!(alone.len(), 1, "{answer}");
+        let after_tag = encode(&[
+            Piece::Special(assistant),
+            Piece::Text(&format!("\n{answer}")),
+        ]);
+        assert_eq!(after_tag[1..], alone, "{answer}");
+        let within = encode(&[Piece::Text(&format!("is there a {answer} shape?"))]);
+        assert!(within.contains(&alone[0]), "{answer}");
+        assert_eq!(tokenizer.decode(&alone).expect("text").trim(), answer);
+    }
+}
+
+/// Pinned: a change of the tokenizer or the template makes old checkpoints useless.
+#[test]
+fn one_training_text_has_these_ids() {
+    let tokenizer = tokenizer();
+    let template = Template {
+        system: "Answer the question about the picture.".to_owned(),
+    };
+    let sequence = template
+        .training(&tokenizer, "what color is the circle?", "blue", Some(3))
+        .expect("sequence");
+    let system = [426, 429, 407, 259, 408, 416, 259, 420, 13, 430];
+    let question = [431, 433, 433, 433, 291, 318, 263, 259, 312, 30, 430];
+    let answer = [428, 341, 427];
+    assert_eq!(
+        sequence.input_ids,
+        [&system[..], &question, &answer].concat()
+    );
+    assert_eq!((tokenizer.base_vocab(), tokenizer.vocab()), (433, 435));
+}
+
+#[test]
+fn a_pass_in_batches_asks_every_question_once() {
+    let contents = shard("test.tar");
+    let batcher = Batcher {
+        tokenizer: Arc::new(tokenizer()),
+        template: Template::default(),
+        image_size: 32,
+        mean: 0.5,
+        std: 0.5,
+        media_len: 16,
+        target: Target::Questions { per_picture: None },
+        augmentation: None,
+        seed: 1,
+    };
+    let order = Order::new(1, contents.samples.len());
+    let items: Vec<_> = (0..contents.samples.len())
+        .map(|item| (item, &contents.samples[order.index(item)]))
+        .collect();
+    let mut rows = 0;
+    for items in items.chunks(64) {
+        let batch = batcher.batch(items).expect("batch");
+        rows += batch.rows.len();
+        for (row, labels) in batch.rows.iter().zip(batch.labels.chunks(batch.seq_len)) {
+            // Every answer is one token, and <|endoftext|> ends it.
+            let learned = labels.iter().filter(|&&label| label != IGNORE).count();
+            assert_eq!(learned, 2, "{}: {}", row.key, row.answer);
+        }
+    }
+    assert_eq!(rows, 9673);
+}

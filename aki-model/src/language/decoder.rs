@@ -1,0 +1,154 @@
+//! The decoder blocks: RMSNorm, attention under the layout's rule, RMSNorm, SwiGLU.
+//!
+//! Field names are those of `transformers`' `Phi3ForCausalLM`, so that weights keep their names.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::tensor::activation::silu;
+use burn::tensor::{Device, Int, Tensor};
+
+use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig};
+use crate::attention::{
+    AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig, RotaryTable,
+};
+
+/// A Phi-3-shaped causal language model.
+#[derive(Module, Debug)]
+pub struct LanguageModel {
+    model: Decoder,
+    lm_head: DecoupledHead,
+}
+
+#[derive(Module, Debug)]
+struct Decoder {
+    embed_tokens: DecoupledEmbedding,
+    layers: Vec<DecoderLayer>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct DecoderLayer {
+    input_layernorm: RmsNorm,
+    self_attn: MmaAttention,
+    post_attention_layernorm: RmsNorm,
+    mlp: SwiGluMlp,
+}
+
+/// `down(silu(gate) * up)`, gate and up fused in one matrix.
+#[derive(Module, Debug)]
+struct SwiGluMlp {
+    gate_up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl LanguageConfig {
+    /// Draws the weights. `base` is the tokenizer's vocabulary without the added tokens; ids from
+    /// there on use the extra tables.
+    pub fn init(&self, base: usize, device: &Device) -> LanguageModel {
+        let hidden = self.hidden_size;
+        let norm = || RmsNormConfig::new(hidden).with_epsilon(self.rms_norm_eps).init(device);
+        let linear = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
+        let layer = |_| DecoderLayer {
+            input_layernorm: norm(),
+            self_attn: MmaAttentionConfig::new(hidden, self.num_attention_heads)
+                .with_kv_heads(self.num_key_value_heads)
+                .init(device),
+            post_attention_layernorm: norm(),
+            mlp: SwiGluMlp {
+                gate_up_proj: linear(hidden, 2 * self.intermediate_size),
+                down_proj: linear(self.intermediate_size, hidden),
+            },
+        };
+        let (vocab, added) = (self.vocab_size, self.added_tokens);
+        LanguageModel {
+            model: Decoder {
+                embed_tokens: DecoupledEmbedding::new(vocab, base, added, hidden, device),
+                layers: (0..self.num_hidden_layers).map(layer).collect(),
+                norm: norm(),
+            },
+            lm_head: DecoupledHead::new(vocab, base, added, hidden, device),
+        }
+    }
+}
+
+impl LanguageModel {
+    /// Token embeddings.
+    ///
+    /// # Shapes
+    ///
+    /// - `ids_bt`: `[batch, len]`
+    /// - output: `[batch, len, hidden]`
+    pub fn embed(&self, ids_bt: Tensor<2, Int>) -> Tensor<3> {
+        self.model.embed_tokens.forward(ids_bt)
+    }
+
+    /// The last hidden state, normalised, of tokens given as embeddings.
+    ///
+    /// # Shapes
+    ///
+    /// - `x_btd` and output: `[batch, query_len, hidden]`
+    ///
+    /// # Panics
+    ///
+    /// If the cache is for another number of layers.
+    pub fn forward(
+        &self,
+        mut x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+        rope: &RotaryTable,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let mut caches: Vec<Option<&mut LayerCache>> = match cache {
+            Some(cache) => {
+                assert_eq!(cache.layers.len(), self.model.layers.len(), "the cache is another model's");
+                cache.layers.iter_mut().map(Some).collect()
+            }
+            None => self.model.layers.iter().map(|_| None).collect(),
+        };
+        for (layer, cache) in self.model.layers.iter().zip(&mut caches) {
+            x_btd = layer.forward(x_btd, layout, rope, cache.take());
+        }
+        self.model.norm.forward(x_btd)
+    }
+
+    /// Logits of hidden states.
+    ///
+    /// # Shapes
+    ///
+    /// - `x_td`: `[tokens, hidden]`
+    /// - output: `[tokens, vocabulary with the added tokens]`
+    pub fn logits(&self, x_td: Tensor<2>) -> Tensor<2> {
+        self.lm_head.forward(x_td)
+    }
+
+    /// An empty cache of the right depth.
+    pub fn cache(&self) -> KvCache {
+        KvCache::new(self.model.layers.len())
+    }
+}
+
+impl DecoderLayer {
+    fn forward(
+        &self,
+        x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+        rope: &RotaryTable,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let normed = self.input_layernorm.forward(x_btd.clone());
+        let x_btd = x_btd + self.self_attn.forward(normed, layout, Some(rope), cache);
+        let normed = self.post_attention_layernorm.forward(x_btd.clone());
+        x_btd + self.mlp.forward(normed)
+    }
+}
+
+impl SwiGluMlp {
+    fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
+        let both = self.gate_up_proj.forward(x_btd);
+        let mut halves = both.chunk(2, 2).into_iter();
+        let (Some(gate), Some(up)) = (halves.next(), halves.next()) else {
+            unreachable!("gate_up_proj has two halves");
+        };
+        self.down_proj.forward(silu(gate) * up)
+    }
+}

@@ -1,0 +1,26 @@
+//! The AKI network: tensors in, tensors out.
+//!
+//! A decoder-only multimodal language model puts image tokens first and text after, under a causal
+//! mask, so image tokens never see the question. **Modality-mutual attention** (MMA) lets image
+//! rows look at the question's columns, with no new parameters. The rule lives in one place,
+//! [`attention::AttentionLayout`].
+//!
+//! What is here: [`attention`] (the rule, the engines and the [`attention::MmaAttention`] module),
+//! [`vision`] (SigLIP), [`resampler`] (PerceiverResampler), [`language`] (the decoder), [`Aki`]
+//! (the three put together), [`generate`] and [`weights`].
+//!
+//! This crate opens no file but weights, spawns no thread, prints nothing, and enables no Burn
+//! backend: the program that uses it chooses one through Burn's `flex`, `wgpu` or `cuda` feature.
+//!
+//! Tensor names carry their axes as a suffix: `b` batch row, `t` query token, `s` key token,
+//! `h` head, `d` width, `n` picture, `l` latent, `p` patch.
+
+pub mod aki;
+pub mod attention;
+pub mod generate;
+pub mod language;
+pub mod resampler;
+pub mod vision;
+pub mod weights;
+
+pub use aki::{Aki, AkiConfig, MediaSpan};

@@ -1,0 +1,144 @@
+//! The PerceiverResampler: any number of patches in, a fixed number of media tokens out.
+
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::attention::{AttentionLayout, mma_attention};
+
+/// Shape of a [`PerceiverResampler`]. Its width is the vision tower's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResamplerConfig {
+    /// Layers of cross-attention and feed-forward; 6 in AKI-4B.
+    pub depth: usize,
+    /// Attention heads; 8 in AKI-4B.
+    pub heads: usize,
+    /// Channels a head; 64 in AKI-4B.
+    pub head_dim: usize,
+    /// Learned latents, which are the media tokens the language model gets; 144 in AKI-4B.
+    pub num_latents: usize,
+}
+
+impl ResamplerConfig {
+    /// Draws the weights for patches of width `d_vision` and a language model of width `d_model`.
+    pub fn init(&self, d_vision: usize, d_model: usize, device: &Device) -> PerceiverResampler {
+        let inner = self.heads * self.head_dim;
+        let norm = || LayerNormConfig::new(d_vision).init(device);
+        let linear = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
+        let layer = |_| ResamplerLayer {
+            attention: PerceiverAttention {
+                norm_media: norm(),
+                norm_latents: norm(),
+                to_q: linear(d_vision, inner),
+                to_kv: linear(d_vision, 2 * inner),
+                to_out: linear(inner, d_vision),
+                heads: self.heads,
+            },
+            feed_forward: FeedForward {
+                norm: norm(),
+                up: linear(d_vision, 4 * d_vision),
+                down: linear(4 * d_vision, d_vision),
+            },
+        };
+        PerceiverResampler {
+            latents: Initializer::Normal { mean: 0.0, std: 1.0 }
+                .init([self.num_latents, d_vision], device),
+            layers: (0..self.depth).map(layer).collect(),
+            norm: norm(),
+            projection: LinearConfig::new(d_vision, d_model).init(device),
+        }
+    }
+}
+
+/// Learned latents that read the patches, layer after layer, and are projected to the language
+/// model's width.
+///
+/// `latents += attention(latents over [patches, latents]); latents += feed_forward(latents)`.
+#[derive(Module, Debug)]
+pub struct PerceiverResampler {
+    latents: Param<Tensor<2>>,
+    layers: Vec<ResamplerLayer>,
+    norm: LayerNorm,
+    projection: Linear,
+}
+
+#[derive(Module, Debug)]
+struct ResamplerLayer {
+    attention: PerceiverAttention,
+    feed_forward: FeedForward,
+}
+
+#[derive(Module, Debug)]
+struct PerceiverAttention {
+    norm_media: LayerNorm,
+    norm_latents: LayerNorm,
+    to_q: Linear,
+    to_kv: Linear,
+    to_out: Linear,
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct FeedForward {
+    norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+}
+
+impl PerceiverResampler {
+    /// Media tokens for each picture.
+    ///
+    /// # Shapes
+    ///
+    /// - `patches_npd`: `[pictures, patches, d_vision]`
+    /// - output: `[pictures, num_latents, d_model]`
+    pub fn forward(&self, patches_npd: Tensor<3>) -> Tensor<3> {
+        let [pictures, patches, width] = patches_npd.dims();
+        let [latents, _] = self.latents.dims();
+        let layout = AttentionLayout::everything(pictures, latents, patches + latents);
+        let mut x_nld = self.latents.val().unsqueeze::<3>().expand([pictures, latents, width]);
+        for layer in &self.layers {
+            let y_nld = layer.attention.forward(patches_npd.clone(), x_nld.clone(), &layout);
+            x_nld = x_nld + y_nld;
+            x_nld = x_nld.clone() + layer.feed_forward.forward(x_nld);
+        }
+        self.projection.forward(self.norm.forward(x_nld))
+    }
+}
+
+impl PerceiverAttention {
+    fn forward(
+        &self,
+        patches_npd: Tensor<3>,
+        latents_nld: Tensor<3>,
+        layout: &AttentionLayout,
+    ) -> Tensor<3> {
+        let [pictures, latents, _] = latents_nld.dims();
+        let latents_nld = self.norm_latents.forward(latents_nld);
+        let keys_nsd = Tensor::cat(
+            vec![self.norm_media.forward(patches_npd), latents_nld.clone()],
+            1,
+        );
+        let len = keys_nsd.dims()[1];
+        let kv = self.to_kv.forward(keys_nsd);
+        let inner = kv.dims()[2] / 2;
+        let head_dim = inner / self.heads;
+        let heads = |x: Tensor<3>, len: usize| {
+            x.reshape([pictures, len, self.heads, head_dim]).swap_dims(1, 2)
+        };
+        let q_nhld = heads(self.to_q.forward(latents_nld), latents);
+        let k_nhsd = heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len);
+        let v_nhsd = heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len);
+        let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
+        self.to_out.forward(y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]))
+    }
+}
+
+impl FeedForward {
+    fn forward(&self, x_nld: Tensor<3>) -> Tensor<3> {
+        let hidden = self.up.forward(self.norm.forward(x_nld));
+        self.down.forward(Gelu::new().forward(hidden))
+    }
+}

@@ -1,0 +1,186 @@
+//! Checkpoints: `checkpoints/{stage}/step-{n}/` with the model, the optimizer and the schedule.
+//!
+//! Each file appears under its name only when it is whole, the model's last of the three being
+//! awaited: a folder counts only with all of them. The order of samples is a function of the seed
+//! and the step, so nothing else is needed to go on as if nothing had happened.
+
+use std::path::{Path, PathBuf};
+
+use aki_model::Aki;
+use burn::module::Module;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
+use burn::train::Learner;
+use burn::train::checkpoint::{
+    Checkpoint as BurnCheckpoint, Checkpointer, CheckpointerError, CheckpointingAction,
+    CheckpointingStrategy,
+};
+use burn::train::metric::store::EventStoreClient;
+
+use crate::TrainError;
+use crate::learner::Trainee;
+
+const FILES: [&str; 3] = ["model.bpk", "optimizer.bpk", "schedule.bpk"];
+
+/// A whole checkpoint on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The stage it was taken in.
+    pub stage: String,
+    /// Steps of that stage that were done.
+    pub step: usize,
+}
+
+/// Whole checkpoints of one stage, oldest first.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if the folder cannot be listed.
+pub fn list(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> {
+    let folder = run_dir.join("checkpoints").join(stage);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(TrainError::io("list", &folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(TrainError::io("list", &folder))?.path();
+        let step = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("step-")?.parse().ok());
+        if let Some(step) = step
+            && FILES.iter().all(|file| path.join(file).is_file())
+        {
+            found.push(Checkpoint { path, stage: stage.to_owned(), step });
+        }
+    }
+    found.sort_by_key(|checkpoint| checkpoint.step);
+    Ok(found)
+}
+
+/// The newest whole checkpoint of a run folder, whatever its stage.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if a folder cannot be listed.
+pub fn newest_in(run_dir: &Path) -> Result<Option<Checkpoint>, TrainError> {
+    let folder = run_dir.join("checkpoints");
+    let mut newest: Option<(std::time::SystemTime, Checkpoint)> = None;
+    for stage in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let Some(name) = stage.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(last) = list(run_dir, &name)?.pop() else { continue };
+        let written = std::fs::metadata(last.path.join(FILES[0]))
+            .and_then(|metadata| metadata.modified())
+            .map_err(TrainError::io("read", &last.path))?;
+        if newest.as_ref().is_none_or(|(when, _)| *when < written) {
+            newest = Some((written, last));
+        }
+    }
+    Ok(newest.map(|(_, checkpoint)| checkpoint))
+}
+
+impl Checkpoint {
+    fn fault(&self, file: &str) -> impl FnOnce(burn::store::RecordError) -> TrainError {
+        let (path, file) = (self.path.clone(), file.to_owned());
+        move |error| TrainError::Checkpoint { path, reason: format!("{file}: {error}") }
+    }
+
+    /// The model's weights alone.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is damaged or another model's.
+    pub fn load_model(&self, aki: Aki) -> Result<Aki, TrainError> {
+        let record =
+            ModuleRecord::load(self.path.join(FILES[0])).map_err(self.fault(FILES[0]))?;
+        let trainee = Trainee::new(aki, 1.0).try_load_record(record);
+        trainee.map(Trainee::into_aki).map_err(self.fault(FILES[0]))
+    }
+
+    /// Model, optimizer and schedule.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if a file is damaged or another run's.
+    pub fn load_learner(&self, learner: &mut Learner<Trainee>) -> Result<(), TrainError> {
+        let [model, optimizer, schedule] = FILES;
+        let record = ModuleRecord::load(self.path.join(model)).map_err(self.fault(model))?;
+        // Checked first, since the learner's own method panics.
+        learner.model().try_load_record(record.clone()).map_err(self.fault(model))?;
+        learner.load_model(record);
+        let record =
+            OptimizerRecord::load(self.path.join(optimizer)).map_err(self.fault(optimizer))?;
+        learner.load_optim(record);
+        let record =
+            LrSchedulerRecord::load(self.path.join(schedule)).map_err(self.fault(schedule))?;
+        learner.load_scheduler(record);
+        Ok(())
+    }
+}
+
+/// Writes one of a checkpoint's files, for Burn's learner.
+pub(crate) struct FileWriter {
+    folder: PathBuf,
+    file: &'static str,
+}
+
+impl FileWriter {
+    /// The writers of model, optimizer and schedule of a stage.
+    pub(crate) fn all(run_dir: &Path, stage: &str) -> [Self; 3] {
+        let folder = run_dir.join("checkpoints").join(stage);
+        FILES.map(|file| Self { folder: folder.clone(), file })
+    }
+
+    fn path(&self, step: usize) -> PathBuf {
+        self.folder.join(format!("step-{step:06}")).join(self.file)
+    }
+}
+
+impl<R: BurnCheckpoint> Checkpointer<R> for FileWriter {
+    fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
+        let path = self.path(step);
+        let io = CheckpointerError::IOError;
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        let temporary = path.with_extension("tmp");
+        record.save(temporary.clone())?;
+        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
+        std::fs::rename(&temporary, &path).map_err(io)
+    }
+
+    fn delete(&self, step: usize) -> Result<(), CheckpointerError> {
+        let path = self.path(step);
+        std::fs::remove_file(&path).map_err(CheckpointerError::IOError)?;
+        // The last of the three files takes the folder with it.
+        if let Some(folder) = path.parent() {
+            std::fs::remove_dir(folder).ok();
+        }
+        Ok(())
+    }
+
+    fn restore(&self, step: usize) -> Result<R, CheckpointerError> {
+        R::load(self.path(step))
+    }
+}
+
+/// Keeps the newest two checkpoints of a stage.
+pub(crate) struct KeepTwo(pub(crate) Vec<usize>);
+
+impl CheckpointingStrategy for KeepTwo {
+    fn checkpointing(&mut self, step: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
+        if self.0.last() == Some(&step) {
+            return Vec::new();
+        }
+        self.0.push(step);
+        let mut actions = vec![CheckpointingAction::Save];
+        while self.0.len() > 2 {
+            actions.push(CheckpointingAction::Delete(self.0.remove(0)));
+        }
+        actions
+    }
+}

@@ -1,0 +1,120 @@
+//! Samples in an order that is a function of the seed, as Burn's data loader.
+
+use std::sync::Arc;
+
+use aki_data::{Batch, Batcher, DataError, Order, Sample};
+use aki_model::attention::Policy;
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
+
+/// A batch and the rule it is to be computed under.
+#[derive(Clone, Debug)]
+pub struct PolicyBatch {
+    /// Pictures and token rows.
+    pub batch: Batch,
+    /// Who may look at whom.
+    pub policy: Policy,
+}
+
+/// Items `range` of an endless stream over some samples, in batches.
+///
+/// An item is a picture with its text. Item `i` is the same whoever asks: resuming is slicing.
+#[derive(Clone)]
+pub struct SampleLoader {
+    samples: Arc<Vec<Sample>>,
+    order: Arc<SampleOrder>,
+    batcher: Arc<Batcher>,
+    policy: Policy,
+    batch: usize,
+    range: std::ops::Range<usize>,
+}
+
+/// In which order samples come.
+pub enum SampleOrder {
+    /// As they stand.
+    File,
+    /// Shuffled anew each pass.
+    Shuffled(Order),
+}
+
+impl SampleLoader {
+    /// The first `items` of the stream, `batch` at a time.
+    pub fn new(
+        samples: Arc<Vec<Sample>>,
+        order: SampleOrder,
+        batcher: Batcher,
+        policy: Policy,
+        batch: usize,
+        items: usize,
+    ) -> Self {
+        let (order, batcher) = (Arc::new(order), Arc::new(batcher));
+        Self { samples, order, batcher, policy, batch, range: 0..items }
+    }
+
+    /// Batches that an iteration yields.
+    pub fn num_batches(&self) -> usize {
+        self.range.len().div_ceil(self.batch)
+    }
+
+    /// The items that the next batch holds, from `start` on.
+    fn load(&self, start: usize) -> Result<PolicyBatch, DataError> {
+        let end = (start + self.batch).min(self.range.end);
+        let items: Vec<(usize, &Sample)> = (start..end)
+            .map(|item| {
+                let index = match self.order.as_ref() {
+                    SampleOrder::File => item,
+                    SampleOrder::Shuffled(order) => order.index(item),
+                };
+                (item, &self.samples[index])
+            })
+            .collect();
+        Ok(PolicyBatch { batch: self.batcher.batch(&items)?, policy: self.policy })
+    }
+}
+
+impl DataLoader<PolicyBatch> for SampleLoader {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PolicyBatch> + 'a> {
+        Box::new(Iter { loader: self, next: self.range.start })
+    }
+
+    fn num_items(&self) -> usize {
+        self.range.len()
+    }
+
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<PolicyBatch>> {
+        // Batches are plain numbers; the model puts them where it is.
+        Arc::new(self.clone())
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<PolicyBatch>> {
+        let first = self.range.start;
+        let range = (first + start).min(self.range.end)..(first + end).min(self.range.end);
+        Arc::new(Self { range, ..self.clone() })
+    }
+}
+
+struct Iter<'a> {
+    loader: &'a SampleLoader,
+    next: usize,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Result<PolicyBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next >= self.loader.range.end {
+            return None;
+        }
+        let batch = self.loader.load(self.next);
+        self.next = (self.next + self.loader.batch).min(self.loader.range.end);
+        Some(batch.map_err(|error| DatasetError::new(error)))
+    }
+}
+
+impl DataLoaderIterator<PolicyBatch> for Iter<'_> {
+    fn progress(&self) -> Progress {
+        let range = &self.loader.range;
+        Progress::new(self.next - range.start, range.len(), Some("pictures".to_owned()))
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a run cannot begin or go on.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// Why a run cannot begin or go on.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The run file is at fault.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// A value of the run file is at fault.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// The dotted key.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// The data are at fault.
+    #[error(transparent)]
+    Data(#[from] aki_data::DataError),
+    /// The weights are at fault.
+    #[error(transparent)]
+    Weights(#[from] aki_model::weights::WeightsError),
+    /// The metrics file is at fault.
+    #[error(transparent)]
+    Metrics(#[from] crate::log::JsonlError),
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A model folder's `config.json` does not describe a model.
+    #[error("{}: {reason}", path.display())]
+    Model {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A checkpoint cannot be read.
+    #[error("checkpoint {} cannot be resumed: {reason}; delete that folder to go on from the one before", path.display())]
+    Checkpoint {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The run folder holds a run of another configuration.
+    #[error(
+        "{} holds a run with other settings ({}); choose another folder with --set run_dir=..., or delete it",
+        path.display(),
+        keys.join(", ")
+    )]
+    OtherRun {
+        /// The run folder.
+        path: PathBuf,
+        /// The keys that differ.
+        keys: Vec<String>,
+    },
+    /// Another process trains in this folder.
+    #[error("{} is in use by another training process", path.display())]
+    InUse {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// Burn's learner stopped with an error.
+    #[error("training stopped: {0}")]
+    Learner(String),
+}
+
+impl TrainError {
+    /// An I/O error with what was tried and where.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

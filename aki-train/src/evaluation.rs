@@ -1,0 +1,136 @@
+//! Accuracy on the test set, by kind of question.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aki_data::Sample;
+use aki_model::Aki;
+use burn::data::dataloader::DataLoader;
+use burn::train::Interrupter;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use crate::data::SampleLoader;
+use crate::score::score;
+
+/// How many questions of a kind were answered right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Questions answered exactly right.
+    pub right: usize,
+    /// Questions asked.
+    pub asked: usize,
+}
+
+impl Tally {
+    /// Share of right answers, 0 to 1; 0 where nothing was asked.
+    pub fn accuracy(self) -> f64 {
+        if self.asked == 0 { 0.0 } else { self.right as f64 / self.asked as f64 }
+    }
+
+    fn count(&mut self, right: bool) {
+        self.right += usize::from(right);
+        self.asked += 1;
+    }
+}
+
+/// Accuracy by kind of question.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// By kind, in alphabetical order.
+    pub kinds: BTreeMap<String, Tally>,
+}
+
+impl Accuracy {
+    /// Over all kinds.
+    pub fn all(&self) -> Tally {
+        let sum = |sum: Tally, tally: &Tally| Tally {
+            right: sum.right + tally.right,
+            asked: sum.asked + tally.asked,
+        };
+        self.kinds.values().fold(Tally::default(), sum)
+    }
+}
+
+/// Asks every question of the loader. An answer is right if greedy decoding gives exactly the true
+/// one and stops.
+///
+/// Returns nothing if the interrupter stopped it.
+///
+/// # Errors
+///
+/// [`TrainError::Learner`] if a batch cannot be made.
+pub fn evaluate(
+    aki: &Aki,
+    loader: &SampleLoader,
+    interrupter: &Interrupter,
+    mut progress: impl FnMut(usize),
+) -> Result<Option<Accuracy>, TrainError> {
+    let mut accuracy = Accuracy::default();
+    let mut batches = loader.iter();
+    while let Some(batch) = batches.next() {
+        if interrupter.should_stop() {
+            return Ok(None);
+        }
+        let batch = batch.map_err(|error| TrainError::Learner(error.to_string()))?;
+        let exact = score(aki, &batch).exact();
+        for (row, right) in batch.batch.rows.iter().zip(exact) {
+            accuracy.kinds.entry(row.kind.clone()).or_default().count(right);
+        }
+        progress(batches.progress().items_processed);
+    }
+    Ok(Some(accuracy))
+}
+
+/// What one gets by answering every question with its kind's most frequent answer in `train`.
+/// Of equally frequent answers the alphabetically first is taken.
+pub fn majority(train: &[Sample], test: &[Sample]) -> Accuracy {
+    let mut counts: HashMap<&str, BTreeMap<&str, usize>> = HashMap::new();
+    for turn in train.iter().flat_map(|sample| &sample.turns) {
+        *counts.entry(&turn.kind).or_default().entry(&turn.answer).or_default() += 1;
+    }
+    let favourite = |kind: &str| {
+        let answers = counts.get(kind)?;
+        let most = answers.values().max()?;
+        answers.iter().find(|(_, count)| *count == most).map(|(answer, _)| *answer)
+    };
+    let mut accuracy = Accuracy::default();
+    for turn in test.iter().flat_map(|sample| &sample.turns) {
+        let right = favourite(&turn.kind) == Some(turn.answer.as_str());
+        accuracy.kinds.entry(turn.kind.clone()).or_default().count(right);
+    }
+    accuracy
+}
+
+#[cfg(test)]
+mod tests {
+    use aki_data::Turn;
+
+    use super::*;
+
+    fn sample(turns: &[(&str, &str)]) -> Sample {
+        let turns = turns.iter().map(|(kind, answer)| Turn {
+            question: String::new(),
+            answer: (*answer).to_owned(),
+            kind: (*kind).to_owned(),
+        });
+        Sample {
+            key: String::new(),
+            shard: std::path::PathBuf::new(),
+            picture: Vec::new(),
+            caption: None,
+            turns: turns.collect(),
+        }
+    }
+
+    #[test]
+    fn the_majority_is_counted_by_kind() {
+        let train = [sample(&[("color", "red"), ("color", "blue"), ("color", "blue"), ("yes/no", "no")])];
+        let test = [sample(&[("color", "blue"), ("color", "red"), ("yes/no", "no"), ("shape", "circle")])];
+        let accuracy = majority(&train, &test);
+        assert_eq!(accuracy.kinds["color"], Tally { right: 1, asked: 2 });
+        assert_eq!(accuracy.kinds["yes/no"], Tally { right: 1, asked: 1 });
+        assert_eq!(accuracy.kinds["shape"], Tally { right: 0, asked: 1 });
+        assert_eq!(accuracy.all(), Tally { right: 2, asked: 4 });
+        assert!((accuracy.all().accuracy() - 0.5).abs() < 1e-12);
+    }
+}

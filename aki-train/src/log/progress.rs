@@ -1,0 +1,148 @@
+//! A progress bar for each stage: loss, accuracy, pictures a second, time left.
+
+use std::collections::HashMap;
+
+use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
+use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
+use burn::train::renderer::{
+    EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+    MetricsRendererTraining,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Burn's renderer for a terminal that scrolls. Where there is no terminal, a line an evaluation.
+pub(crate) struct ProgressRenderer {
+    bar: ProgressBar,
+    stage: String,
+    names: HashMap<MetricId, String>,
+    loss: f64,
+    valid: HashMap<String, f64>,
+    /// Items done in the epochs before this one.
+    base: u64,
+    training: bool,
+}
+
+impl ProgressRenderer {
+    /// A bar over a stage of `items`, of which `done` were done before.
+    pub(crate) fn new(stage: &str, items: usize, done: usize) -> Self {
+        let bar = ProgressBar::new(items as u64);
+        let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {msg}  {per_sec:.dim} {eta:>4} left";
+        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        bar.set_style(
+            style.with_key("per_sec", |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
+                write!(text, "{:.0}/s", state.per_sec()).ok();
+            }),
+        );
+        bar.set_prefix(stage.to_owned());
+        bar.set_position(done as u64);
+        bar.reset_eta();
+        Self {
+            bar,
+            stage: stage.to_owned(),
+            names: HashMap::new(),
+            loss: f64::NAN,
+            valid: HashMap::new(),
+            base: done as u64,
+            training: true,
+        }
+    }
+
+    fn number(&self, state: MetricState) -> Option<(String, NumericEntry)> {
+        match state {
+            MetricState::Numeric(entry, Some(value)) => {
+                Some((self.names.get(&entry.metric_id)?.clone(), value))
+            }
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self.valid.get("Accuracy") {
+            Some(accuracy) => format!("loss {:.3}  valid {accuracy:.1} %", self.loss),
+            None => format!("loss {:.3}", self.loss),
+        }
+    }
+}
+
+impl MetricsRendererTraining for ProgressRenderer {
+    fn update_train(&mut self, state: MetricState) {
+        if let Some((name, NumericEntry::Value(value) | NumericEntry::Aggregated { aggregated_value: value, .. })) =
+            self.number(state)
+            && name == "Loss"
+        {
+            self.loss = value;
+            self.bar.set_message(self.message());
+        }
+    }
+
+    fn update_valid(&mut self, state: MetricState) {
+        if let Some((name, NumericEntry::Final(value))) = self.number(state) {
+            self.valid.insert(name, value);
+        }
+    }
+}
+
+impl TrainingProgressLogger for ProgressRenderer {
+    fn start(&mut self, _: usize, _: usize, _: Option<usize>, _: Option<&str>) {
+        self.bar.tick();
+    }
+
+    fn update_epoch(&mut self, _: usize) {}
+
+    fn start_split(&mut self, split: &str, _: usize) {
+        self.training = split == "train";
+        if !self.training {
+            self.valid.clear();
+            self.bar.set_message("measuring");
+        }
+    }
+
+    fn update_split(&mut self, items: usize) {
+        if self.training {
+            self.bar.set_position(self.base + items as u64);
+        }
+    }
+
+    fn end_split(&mut self) {
+        if self.training {
+            return;
+        }
+        self.bar.set_message(self.message());
+        if self.bar.is_hidden()
+            && let (Some(loss), Some(accuracy)) = (self.valid.get("Loss"), self.valid.get("Accuracy"))
+        {
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            eprintln!(
+                "{}: {done} of {all} pictures, loss {:.3}, valid loss {loss:.3}, valid accuracy {accuracy:.1} %",
+                self.stage, self.loss
+            );
+        }
+    }
+
+    fn end(&mut self) {
+        self.bar.abandon();
+    }
+
+    fn log_event_training(&mut self, _: String) {}
+}
+
+impl MetricsRendererEvaluation for ProgressRenderer {
+    fn update_test(&mut self, _: EvaluationName, _: MetricState) {}
+}
+
+impl EvaluationProgressLogger for ProgressRenderer {
+    fn start_global_progress(&mut self, _: usize) {}
+    fn start_test(&mut self, _: &str, _: usize) {}
+    fn update_test_progress(&mut self, _: usize) {}
+    fn end_test(&mut self) {}
+    fn end_global_progress(&mut self) {}
+    fn log_event_evaluation(&mut self, _: String) {}
+}
+
+impl MetricsRenderer for ProgressRenderer {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, definition: MetricDefinition) {
+        self.names.insert(definition.metric_id, definition.name.to_string());
+    }
+}

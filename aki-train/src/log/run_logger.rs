@@ -1,0 +1,177 @@
+//! From Burn's metrics to `metrics.jsonl` and TensorBoard.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::train::Interrupter;
+use burn::train::logger::MetricLogger;
+use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split as BurnSplit};
+use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
+
+use super::{EventWriter, JsonlWriter, Record, Split, read};
+use crate::TrainError;
+use crate::learner::ExactMatch;
+
+/// Why logging stopped, if it did. Burn's loggers cannot fail, so it is left here and the run is
+/// asked to stop.
+pub(crate) type LogFault = Arc<Mutex<Option<TrainError>>>;
+
+/// Writes a record for each training step and for each evaluation.
+pub(crate) struct RunLogger {
+    stage: String,
+    /// Samples trained on in a step.
+    batch: usize,
+    step: usize,
+    names: HashMap<MetricId, String>,
+    /// The last training step's rate and time, for the next one's speed.
+    last: Instant,
+    /// Training seconds of the run before this logger.
+    before: f64,
+    begun: Instant,
+    /// The evaluation's final values, until its end is announced.
+    valid: HashMap<String, f64>,
+    jsonl: JsonlWriter,
+    events: EventWriter,
+    interrupter: Interrupter,
+    fault: LogFault,
+}
+
+impl RunLogger {
+    /// A logger for a stage that goes on after `step` steps.
+    pub(crate) fn new(
+        run_dir: &Path,
+        stage: &str,
+        step: usize,
+        batch: usize,
+        interrupter: Interrupter,
+        fault: LogFault,
+    ) -> Result<Self, TrainError> {
+        let path = run_dir.join("metrics.jsonl");
+        let jsonl = JsonlWriter::append(&path)?;
+        let (records, _) = read(&path)?;
+        let events = EventWriter::create(run_dir).map_err(TrainError::io("create events in", run_dir))?;
+        Ok(Self {
+            stage: stage.to_owned(),
+            batch,
+            step,
+            names: HashMap::new(),
+            last: Instant::now(),
+            before: records.last().map_or(0.0, |record| record.seconds),
+            begun: Instant::now(),
+            valid: HashMap::new(),
+            jsonl,
+            events,
+            interrupter,
+            fault,
+        })
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), TrainError> {
+        self.jsonl.write(record)?;
+        let split = match record.split {
+            Split::Train => "train",
+            Split::Valid => "valid",
+        };
+        let scalars = [
+            ("loss", Some(record.loss)),
+            ("accuracy", record.accuracy),
+            ("lr", record.lr),
+            ("samples_per_second", record.samples_per_second),
+        ];
+        for (name, value) in scalars {
+            let Some(value) = value else { continue };
+            let tag = format!("{}/{split}/{name}", record.stage);
+            self.events
+                .scalar(&tag, record.step as i64, value as f32)
+                .map_err(TrainError::io("write events in", Path::new("the run folder")))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a record, or stops the run.
+    fn put(&mut self, record: &Record) {
+        if let Err(error) = self.write(record) {
+            let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+            fault.get_or_insert(error);
+            self.interrupter.stop(Some("the logs cannot be written"));
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.before + self.begun.elapsed().as_secs_f64()
+    }
+}
+
+impl MetricLogger for RunLogger {
+    fn log(&mut self, update: MetricsUpdate, _: usize, split: &BurnSplit) {
+        let (mut now, mut last) = (HashMap::new(), HashMap::new());
+        for metric in update.entries_numeric {
+            let Some(name) = self.names.get(&metric.entry.metric_id).cloned() else { continue };
+            match metric.numeric_entry {
+                Some(NumericEntry::Final(value)) => last.insert(name, value),
+                Some(entry) => now.insert(name, entry.current()),
+                None => None,
+            };
+        }
+        match split {
+            BurnSplit::Train => {
+                // The update at an epoch's end has final values only and is no step.
+                let Some(&loss) = now.get("Loss") else { return };
+                self.step += 1;
+                let speed = self.batch as f64 / self.last.elapsed().as_secs_f64().max(1e-9);
+                self.last = Instant::now();
+                self.put(&Record {
+                    stage: self.stage.clone(),
+                    step: self.step,
+                    split: Split::Train,
+                    loss,
+                    accuracy: None,
+                    lr: now.get("Learning Rate").copied(),
+                    samples_per_second: Some(speed),
+                    seconds: self.seconds(),
+                });
+            }
+            BurnSplit::Valid => self.valid.extend(last),
+            BurnSplit::Test(_) => {}
+        }
+    }
+
+    fn read_numeric(
+        &mut self,
+        _: &str,
+        _: usize,
+        _: &BurnSplit,
+    ) -> Result<Vec<NumericEntry>, String> {
+        Err("this logger only writes; read metrics.jsonl".to_owned())
+    }
+
+    fn log_metric_definition(&mut self, definition: MetricDefinition) {
+        self.names.insert(definition.metric_id, definition.name.to_string());
+    }
+
+    fn log_epoch_summary(&mut self, summary: EpochSummary) {
+        if summary.split != BurnSplit::Valid {
+            return;
+        }
+        let Some(loss) = self.valid.remove("Loss") else { return };
+        let accuracy = self.valid.remove(ExactMatch::NAME).map(|percent| percent / 100.0);
+        self.put(&Record {
+            stage: self.stage.clone(),
+            step: self.step,
+            split: Split::Valid,
+            loss,
+            accuracy,
+            lr: None,
+            samples_per_second: None,
+            seconds: self.seconds(),
+        });
+        // The pause for the evaluation is no part of the next step's speed.
+        self.last = Instant::now();
+        if let Err(source) = self.events.flush() {
+            let error = TrainError::io("write events in", Path::new("the run folder"))(source);
+            self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+}

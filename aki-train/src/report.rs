@@ -1,0 +1,190 @@
+//! What a run ends with: the table, five pictures, `report.md` and `curves.svg`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+use crate::evaluation::Accuracy;
+use crate::folder::write_file;
+use crate::log::{Record, Split, draw};
+
+/// The result of a run; `report.json` holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the run trained on, as the program was asked for it.
+    pub device: String,
+    /// Threads the machine offers.
+    pub threads: usize,
+    /// Weights of the network.
+    pub parameters: usize,
+    /// Seconds of training, measurements on the way included, the final ones not.
+    pub seconds: f64,
+    /// Each stage's last figures.
+    pub stages: Vec<StageResult>,
+    /// The model's accuracy on the test set.
+    pub trained: Accuracy,
+    /// The same network before training.
+    pub untrained: Accuracy,
+    /// Every question answered with its kind's most frequent answer.
+    pub majority: Accuracy,
+    /// Questions asked of the finished model.
+    pub examples: Vec<Example>,
+}
+
+/// A stage's last figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageResult {
+    /// The stage's name.
+    pub name: String,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Who may look at whom.
+    pub attention: String,
+    /// Mean training loss of the last 50 steps.
+    pub train_loss: f64,
+    /// Loss on the samples set aside, at the end.
+    pub valid_loss: f64,
+    /// Share of exactly right texts on the samples set aside, at the end.
+    pub valid_accuracy: f64,
+}
+
+/// A question asked of the finished model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The picture, relative to the run folder.
+    pub picture: PathBuf,
+    /// The question.
+    pub question: String,
+    /// What the model said.
+    pub answer: String,
+    /// What is true.
+    pub truth: String,
+}
+
+impl StageResult {
+    /// A stage's last figures out of the run's records. NaN where there are none.
+    pub(crate) fn from_records(
+        name: &str,
+        steps: usize,
+        attention: String,
+        records: &[Record],
+    ) -> Self {
+        let of = |split| {
+            records.iter().rev().filter(move |r| r.stage == name && r.split == split)
+        };
+        let losses: Vec<f64> = of(Split::Train).take(50).map(|record| record.loss).collect();
+        let valid = of(Split::Valid).next();
+        Self {
+            name: name.to_owned(),
+            steps,
+            attention,
+            train_loss: losses.iter().sum::<f64>() / losses.len() as f64,
+            valid_loss: valid.map_or(f64::NAN, |record| record.loss),
+            valid_accuracy: valid.and_then(|record| record.accuracy).unwrap_or(f64::NAN),
+        }
+    }
+}
+
+impl Report {
+    /// The accuracy table in Markdown, which reads well in a terminal too.
+    pub fn table(&self) -> String {
+        let mut text = String::from(
+            "| question | asked | majority | untrained | trained |\n|---|---:|---:|---:|---:|\n",
+        );
+        let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
+        let of = |accuracy: &Accuracy, kind: &str| {
+            percent(accuracy.kinds.get(kind).copied().unwrap_or_default().accuracy())
+        };
+        for (kind, tally) in &self.trained.kinds {
+            writeln!(
+                text,
+                "| {:<8} | {:>5} | {:>8} | {:>9} | {:>7} |",
+                kind,
+                tally.asked,
+                of(&self.majority, kind),
+                of(&self.untrained, kind),
+                of(&self.trained, kind)
+            )
+            .ok();
+        }
+        let all = self.trained.all();
+        writeln!(
+            text,
+            "| {:<8} | {:>5} | {:>8} | {:>9} | {:>7} |",
+            "**all**",
+            all.asked,
+            percent(self.majority.all().accuracy()),
+            percent(self.untrained.all().accuracy()),
+            percent(all.accuracy())
+        )
+        .ok();
+        text
+    }
+
+    /// The whole report in Markdown.
+    pub fn markdown(&self, title: &str) -> String {
+        let mut text = format!(
+            "# {title}\n\nTrained on {} ({} threads) in {:.0} s; {} parameters; aki {}.\n\n",
+            self.device,
+            self.threads,
+            self.seconds,
+            self.parameters,
+            env!("CARGO_PKG_VERSION"),
+        );
+        text += "## Held-out accuracy\n\nAn answer is right if greedy decoding gives exactly the true one. \"Majority\" answers every question with its kind's most frequent answer in the training set.\n\n";
+        text += &self.table();
+        text += "\n## Stages\n\n| stage | attention | steps | train loss | valid loss | valid accuracy |\n|---|---|---:|---:|---:|---:|\n";
+        for stage in &self.stages {
+            writeln!(
+                text,
+                "| {} | {} | {} | {:.4} | {:.4} | {:.2} % |",
+                stage.name,
+                stage.attention,
+                stage.steps,
+                stage.train_loss,
+                stage.valid_loss,
+                100.0 * stage.valid_accuracy
+            )
+            .ok();
+        }
+        text += "\n![curves](curves.svg)\n\n## Examples\n\n| picture | question | answer | truth |\n|---|---|---|---|\n";
+        for example in &self.examples {
+            let Example { picture, question, answer, truth } = example;
+            writeln!(text, "| ![]({}) | {question} | {answer} | {truth} |", picture.display()).ok();
+        }
+        text
+    }
+
+    /// Writes `report.json`, `report.md` and `curves.svg` into the run folder.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if a file cannot be written.
+    pub fn write(&self, run_dir: &Path, records: &[Record]) -> Result<(), TrainError> {
+        write_file(&run_dir.join("curves.svg"), draw(records).as_bytes())?;
+        let title = run_dir.file_name().unwrap_or_default().to_string_lossy();
+        write_file(&run_dir.join("report.md"), self.markdown(&title).as_bytes())?;
+        // Last, since its presence says that the run is complete.
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        write_file(&run_dir.join("report.json"), json.as_bytes())
+    }
+
+    /// Reads a finished run's `report.json`; nothing if the run has none.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the file cannot be read or is no report.
+    pub fn read(run_dir: &Path) -> Result<Option<Self>, TrainError> {
+        let path = run_dir.join("report.json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(TrainError::io("read", &path)(error)),
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| TrainError::Model { path, reason: error.to_string() })
+    }
+}
