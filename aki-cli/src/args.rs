@@ -12,7 +12,7 @@ use crate::device::DeviceChoice;
 /// In a multimodal language model the image tokens come first and, under a causal mask, never see
 /// the question. Modality-mutual attention (MMA) lets them.
 #[derive(Debug, Parser)]
-#[command(name = "aki", version, after_help = FIRST_STEPS)]
+#[command(name = "aki", bin_name = "aki", version, after_help = FIRST_STEPS)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -64,7 +64,12 @@ pub enum Command {
         #[arg(long)]
         policy: Option<PolicyArg>,
         /// The question
-        #[arg(long, short, value_name = "TEXT", default_value = "What color is the shape?")]
+        #[arg(
+            long,
+            short,
+            value_name = "TEXT",
+            default_value = "What color is the shape?"
+        )]
         prompt: String,
         /// An answer after the question
         #[arg(long, value_name = "TEXT", default_value = "blue")]

@@ -21,7 +21,10 @@ impl FromStr for DeviceChoice {
         let (kind, number) = match text.split_once(':') {
             Some((kind, number)) => {
                 let number = number.parse::<usize>();
-                (kind, Some(number.map_err(|_| format!("\"{text}\" ends in no number"))?))
+                (
+                    kind,
+                    Some(number.map_err(|_| format!("\"{text}\" ends in no number"))?),
+                )
             }
             None => (text, None),
         };
@@ -41,21 +44,16 @@ impl DeviceChoice {
     pub fn open(self) -> Result<(Device, String)> {
         match self {
             Self::Auto if cuda_cards() > 0 => Self::Cuda(0).open(),
-            Self::Auto | Self::Cpu => cpu(),
+            #[cfg(feature = "flex")]
+            Self::Auto | Self::Cpu => Ok((Device::flex(), "cpu".to_owned())),
+            #[cfg(not(feature = "flex"))]
+            Self::Auto | Self::Cpu => {
+                bail!("this aki was built without the CPU backend; build it with --features flex")
+            }
             Self::Wgpu(number) => wgpu(number),
             Self::Cuda(number) => cuda(number),
         }
     }
-}
-
-#[cfg(feature = "flex")]
-fn cpu() -> Result<(Device, String)> {
-    Ok((Device::flex(), "cpu".to_owned()))
-}
-
-#[cfg(not(feature = "flex"))]
-fn cpu() -> Result<(Device, String)> {
-    bail!("this aki was built without the CPU backend; build it with --features flex")
 }
 
 #[cfg(feature = "wgpu")]
@@ -67,11 +65,14 @@ fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
         _ if count == 0 => bail!(
             "no WGPU adapter was found; install a Vulkan, Metal or DirectX 12 driver, or use --device cpu"
         ),
-        Some(number) if number >= count => bail!(
-            "wgpu:{number} is not there: {count} WGPU adapters were found, numbered from 0"
-        ),
+        Some(number) if number >= count => {
+            bail!("wgpu:{number} is not there: {count} WGPU adapters were found, numbered from 0")
+        }
         Some(number) => Ok((found.swap_remove(number), format!("wgpu:{number}"))),
-        None => Ok((Device::wgpu(burn::tensor::DeviceKind::DefaultDevice), "wgpu".to_owned())),
+        None => Ok((
+            Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+            "wgpu".to_owned(),
+        )),
     }
 }
 
@@ -82,7 +83,9 @@ fn wgpu(_: Option<usize>) -> Result<(Device, String)> {
 
 #[cfg(feature = "cuda")]
 fn cuda_cards() -> usize {
-    Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec().len()
+    Device::enumerate(burn::tensor::DeviceType::Cuda)
+        .into_vec()
+        .len()
 }
 
 #[cfg(not(feature = "cuda"))]

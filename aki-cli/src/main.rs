@@ -21,7 +21,9 @@ fn main() -> ExitCode {
         Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             // A closed pipe (`aki ... | head`) is no error.
-            let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+            let io = error
+                .chain()
+                .find_map(|cause| cause.downcast_ref::<std::io::Error>());
             if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
                 return ExitCode::SUCCESS;
             }

@@ -11,7 +11,11 @@ pub type Colour = [u8; 3];
 /// A picture in upper half blocks, two rows of pixels a line, for a terminal with 24-bit colours;
 /// nothing where the output is no terminal.
 pub fn picture(picture: &Picture) -> String {
-    if std::io::stdout().is_terminal() { half_blocks(picture) } else { String::new() }
+    if std::io::stdout().is_terminal() {
+        half_blocks(picture)
+    } else {
+        String::new()
+    }
 }
 
 fn half_blocks(picture: &Picture) -> String {
@@ -50,7 +54,11 @@ mod tests {
 
     #[test]
     fn two_rows_of_pixels_make_a_line() {
-        let picture = Picture { width: 1, height: 3, rgb: vec![1, 2, 3, 4, 5, 6, 7, 8, 9] };
+        let picture = Picture {
+            width: 1,
+            height: 3,
+            rgb: vec![1, 2, 3, 4, 5, 6, 7, 8, 9],
+        };
         assert_eq!(
             half_blocks(&picture),
             "\x1b[38;2;1;2;3m\x1b[48;2;4;5;6m▀\x1b[0m\n\x1b[38;2;7;8;9m▀\x1b[0m\n"

@@ -32,13 +32,28 @@ impl AkiConfig {
     ///
     /// A sentence that names the keys at fault.
     pub fn validate(&self, base_vocab: usize, vocab: usize) -> Result<(), String> {
-        self.vision.validate().map_err(|fault| format!("model.vision: {fault}"))?;
-        self.language.validate().map_err(|fault| format!("model.language: {fault}"))?;
-        let ResamplerConfig { heads, head_dim, num_latents, .. } = self.resampler;
+        self.vision
+            .validate()
+            .map_err(|fault| format!("model.vision: {fault}"))?;
+        self.language
+            .validate()
+            .map_err(|fault| format!("model.language: {fault}"))?;
+        let ResamplerConfig {
+            heads,
+            head_dim,
+            num_latents,
+            ..
+        } = self.resampler;
         if heads * head_dim * num_latents == 0 {
-            return Err("model.resampler: heads, head_dim and num_latents must be at least 1".into());
+            return Err(
+                "model.resampler: heads, head_dim and num_latents must be at least 1".into(),
+            );
         }
-        let LanguageConfig { vocab_size, added_tokens, .. } = self.language;
+        let LanguageConfig {
+            vocab_size,
+            added_tokens,
+            ..
+        } = self.language;
         if base_vocab > vocab_size || vocab != base_vocab + added_tokens {
             return Err(format!(
                 "model.language: vocab_size {vocab_size} and added_tokens {added_tokens} do not fit \
@@ -107,7 +122,8 @@ impl Aki {
     /// - `pixels_nchw`: `[pictures, 3, image_size, image_size]`, values from -1 to 1
     /// - output: `[pictures, num_latents, hidden]`
     pub fn encode(&self, pixels_nchw: Tensor<4>) -> Tensor<3> {
-        self.vision_tokenizer.forward(self.vision_encoder.forward(pixels_nchw))
+        self.vision_tokenizer
+            .forward(self.vision_encoder.forward(pixels_nchw))
     }
 
     /// Token embeddings with the media tokens put in place.
@@ -138,9 +154,16 @@ impl Aki {
         // several rows share is stored once.
         let mut index: Vec<i32> = (0..(batch * len) as i32).collect();
         for span in spans {
-            assert!(span.row < batch && span.tokens.end <= len, "media span outside the batch");
+            assert!(
+                span.row < batch && span.tokens.end <= len,
+                "media span outside the batch"
+            );
             assert!(span.picture < pictures, "media span without its picture");
-            assert_eq!(span.tokens.len(), latents, "media span of another length than the latents");
+            assert_eq!(
+                span.tokens.len(),
+                latents,
+                "media span of another length than the latents"
+            );
             let first = (batch * len + span.picture * latents) as i32;
             for (at, from) in span.tokens.clone().zip(first..) {
                 index[span.row * len + at] = from;
@@ -172,7 +195,10 @@ impl Aki {
         layout: &AttentionLayout,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let rotary = RotaryConfig { head_dim: self.head_dim, theta: self.theta };
+        let rotary = RotaryConfig {
+            head_dim: self.head_dim,
+            theta: self.theta,
+        };
         let rope = rotary.table(layout.positions(), layout.batch(), &x_btd.device());
         self.lang_model.forward(x_btd, layout, &rope, cache)
     }
@@ -207,7 +233,9 @@ impl Aki {
         let x_td = hidden_btd.reshape([batch * len, hidden]).select(0, places);
         let logits = self.logits(x_td).cast(FloatDType::F32);
         let likeliest = logits.clone().argmax(1).reshape([count]);
-        let losses = log_softmax(logits, 1).gather(1, labels.reshape([count, 1])).neg();
+        let losses = log_softmax(logits, 1)
+            .gather(1, labels.reshape([count, 1]))
+            .neg();
         (losses.reshape([count]), likeliest)
     }
 

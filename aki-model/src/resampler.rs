@@ -43,8 +43,11 @@ impl ResamplerConfig {
             },
         };
         PerceiverResampler {
-            latents: Initializer::Normal { mean: 0.0, std: 1.0 }
-                .init([self.num_latents, d_vision], device),
+            latents: Initializer::Normal {
+                mean: 0.0,
+                std: 1.0,
+            }
+            .init([self.num_latents, d_vision], device),
             layers: (0..self.depth).map(layer).collect(),
             norm: norm(),
             projection: LinearConfig::new(d_vision, d_model).init(device),
@@ -98,9 +101,15 @@ impl PerceiverResampler {
         let [pictures, patches, width] = patches_npd.dims();
         let [latents, _] = self.latents.dims();
         let layout = AttentionLayout::everything(pictures, latents, patches + latents);
-        let mut x_nld = self.latents.val().unsqueeze::<3>().expand([pictures, latents, width]);
+        let mut x_nld = self
+            .latents
+            .val()
+            .unsqueeze::<3>()
+            .expand([pictures, latents, width]);
         for layer in &self.layers {
-            let y_nld = layer.attention.forward(patches_npd.clone(), x_nld.clone(), &layout);
+            let y_nld = layer
+                .attention
+                .forward(patches_npd.clone(), x_nld.clone(), &layout);
             x_nld = x_nld + y_nld;
             x_nld = x_nld.clone() + layer.feed_forward.forward(x_nld);
         }
@@ -126,13 +135,15 @@ impl PerceiverAttention {
         let inner = kv.dims()[2] / 2;
         let head_dim = inner / self.heads;
         let heads = |x: Tensor<3>, len: usize| {
-            x.reshape([pictures, len, self.heads, head_dim]).swap_dims(1, 2)
+            x.reshape([pictures, len, self.heads, head_dim])
+                .swap_dims(1, 2)
         };
         let q_nhld = heads(self.to_q.forward(latents_nld), latents);
         let k_nhsd = heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len);
         let v_nhsd = heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len);
         let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
-        self.to_out.forward(y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]))
+        self.to_out
+            .forward(y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]))
     }
 }
 

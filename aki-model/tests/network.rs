@@ -15,18 +15,29 @@ fn ids(ids: &[u32], device: &Device) -> Tensor<2, Int> {
 }
 
 fn layout(policy: Policy, len: usize) -> AttentionLayout {
-    let document = Document { tokens: 0..len, media: vec![1..4], question_end: Some(7) };
+    let document = Document {
+        tokens: 0..len,
+        media: vec![1..4],
+        question_end: Some(7),
+    };
     AttentionLayout::from_spans(policy, len, &[vec![document]]).unwrap()
 }
 
 fn span() -> Vec<MediaSpan> {
-    vec![MediaSpan { row: 0, tokens: 1..4, picture: 0 }]
+    vec![MediaSpan {
+        row: 0,
+        tokens: 1..4,
+        picture: 0,
+    }]
 }
 
 fn hidden(aki: &Aki, text: &[u32], pixels: Tensor<4>, policy: Policy) -> Vec<f32> {
     let device = pixels.device();
     let x = aki.fuse(ids(text, &device), Some(aki.encode(pixels)), &span());
-    aki.forward(x, &layout(policy, text.len()), None).into_data().try_to_vec().unwrap()
+    aki.forward(x, &layout(policy, text.len()), None)
+        .into_data()
+        .try_to_vec()
+        .unwrap()
 }
 
 #[test]
@@ -39,11 +50,20 @@ fn media_rows_see_the_question_under_mma_only() {
     let changed = |policy| -> Vec<bool> {
         let one = hidden(&aki, &TEXT, pixels.clone(), policy);
         let two = hidden(&aki, &other, pixels.clone(), policy);
-        one.chunks(24).zip(two.chunks(24)).map(|(a, b)| a != b).collect()
+        one.chunks(24)
+            .zip(two.chunks(24))
+            .map(|(a, b)| a != b)
+            .collect()
     };
     // Token 5, in the question, was changed: who notices?
-    assert_eq!(changed(Policy::Causal), [false, false, false, false, false, true, true, true]);
-    assert_eq!(changed(Policy::Mma), [false, true, true, true, true, true, true, true]);
+    assert_eq!(
+        changed(Policy::Causal),
+        [false, false, false, false, false, true, true, true]
+    );
+    assert_eq!(
+        changed(Policy::Mma),
+        [false, true, true, true, true, true, true, true]
+    );
 }
 
 #[test]
@@ -68,9 +88,15 @@ fn cached_decoding_gives_what_the_whole_sequence_gives() {
 
     let mut text = TEXT.to_vec();
     for &id in &answer {
-        let x = aki.fuse(ids(&text, &device), Some(aki.encode(pixels.clone())), &span());
+        let x = aki.fuse(
+            ids(&text, &device),
+            Some(aki.encode(pixels.clone())),
+            &span(),
+        );
         let hidden = aki.forward(x, &layout(Policy::Mma, text.len()), None);
-        let last = hidden.slice([0..1, text.len() - 1..text.len(), 0..24]).reshape([1, 24]);
+        let last = hidden
+            .slice([0..1, text.len() - 1..text.len(), 0..24])
+            .reshape([1, 24]);
         let best = aki.logits(last).argmax(1).into_scalar::<i32>();
         assert_eq!(best, id as i32, "after {text:?}");
         text.push(id);
@@ -86,10 +112,18 @@ fn a_row_without_its_padding_gives_the_same() {
     let alone = hidden(&aki, &TEXT, pixels.clone(), Policy::Mma);
     let mut padded = TEXT.to_vec();
     padded.extend([19, 19]);
-    let document = Document { tokens: 0..8, media: vec![1..4], question_end: Some(7) };
+    let document = Document {
+        tokens: 0..8,
+        media: vec![1..4],
+        question_end: Some(7),
+    };
     let layout = AttentionLayout::from_spans(Policy::Mma, 10, &[vec![document]]).unwrap();
     let x = aki.fuse(ids(&padded, &device), Some(aki.encode(pixels)), &span());
-    let with: Vec<f32> = aki.forward(x, &layout, None).into_data().try_to_vec().unwrap();
+    let with: Vec<f32> = aki
+        .forward(x, &layout, None)
+        .into_data()
+        .try_to_vec()
+        .unwrap();
     for (a, b) in alone.iter().zip(&with) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }

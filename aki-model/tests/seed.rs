@@ -11,7 +11,10 @@ fn one_seed_gives_one_model() {
     let draw = |seed| -> Vec<Vec<u8>> {
         device.seed(seed);
         let tensors = common::tiny().init(20, &device).collect(None, None, false);
-        tensors.iter().map(|tensor| tensor.to_bytes().unwrap().to_vec()).collect()
+        tensors
+            .iter()
+            .map(|tensor| tensor.to_bytes().unwrap().to_vec())
+            .collect()
     };
     assert_eq!(draw(5), draw(5));
     assert_ne!(draw(5), draw(6));

@@ -20,10 +20,19 @@ fn the_names_are_the_checkpoints_and_a_round_trip_changes_nothing() {
     let shape = |name: &str| header[name]["shape"].to_string();
     // SPEC: names of the published AKI-4B; linear weights are [out, in].
     for (name, expected) in [
-        ("vision_encoder.embeddings.patch_embedding.weight", "[16,3,4,4]"),
-        ("vision_encoder.embeddings.position_embedding.weight", "[9,16]"),
+        (
+            "vision_encoder.embeddings.patch_embedding.weight",
+            "[16,3,4,4]",
+        ),
+        (
+            "vision_encoder.embeddings.position_embedding.weight",
+            "[9,16]",
+        ),
         ("vision_encoder.encoder.layers.1.layer_norm1.bias", "[16]"),
-        ("vision_encoder.encoder.layers.0.self_attn.out_proj.weight", "[16,16]"),
+        (
+            "vision_encoder.encoder.layers.0.self_attn.out_proj.weight",
+            "[16,16]",
+        ),
         ("vision_encoder.encoder.layers.0.mlp.fc1.weight", "[24,16]"),
         ("vision_encoder.post_layernorm.weight", "[16]"),
         ("vision_tokenizer.latents", "[3,16]"),
@@ -34,11 +43,23 @@ fn the_names_are_the_checkpoints_and_a_round_trip_changes_nothing() {
         ("vision_tokenizer.layers.1.1.3.weight", "[16,64]"),
         ("vision_tokenizer.projection.weight", "[24,16]"),
         ("lang_model.model.embed_tokens.weight", "[22,24]"),
-        ("lang_model.model.embed_tokens.additional_embedding.weight", "[2,24]"),
-        ("lang_model.model.layers.1.self_attn.qkv_proj.weight", "[48,24]"),
-        ("lang_model.model.layers.0.mlp.gate_up_proj.weight", "[64,24]"),
+        (
+            "lang_model.model.embed_tokens.additional_embedding.weight",
+            "[2,24]",
+        ),
+        (
+            "lang_model.model.layers.1.self_attn.qkv_proj.weight",
+            "[48,24]",
+        ),
+        (
+            "lang_model.model.layers.0.mlp.gate_up_proj.weight",
+            "[64,24]",
+        ),
         ("lang_model.model.layers.0.mlp.down_proj.weight", "[24,32]"),
-        ("lang_model.model.layers.0.post_attention_layernorm.weight", "[24]"),
+        (
+            "lang_model.model.layers.0.post_attention_layernorm.weight",
+            "[24]",
+        ),
         ("lang_model.model.norm.weight", "[24]"),
         ("lang_model.lm_head.weight", "[22,24]"),
         ("lang_model.lm_head.bias", "[22]"),
@@ -50,9 +71,18 @@ fn the_names_are_the_checkpoints_and_a_round_trip_changes_nothing() {
 
     let mut other = common::tiny().init(20, &device);
     weights::load(&mut other, &path).unwrap();
-    for (was, is) in aki.collect(None, None, false).iter().zip(other.collect(None, None, false)) {
+    for (was, is) in aki
+        .collect(None, None, false)
+        .iter()
+        .zip(other.collect(None, None, false))
+    {
         assert_eq!(was.name, is.name);
-        assert_eq!(was.to_bytes().unwrap(), is.to_bytes().unwrap(), "{}", is.name);
+        assert_eq!(
+            was.to_bytes().unwrap(),
+            is.to_bytes().unwrap(),
+            "{}",
+            is.name
+        );
     }
 }
 
@@ -65,8 +95,12 @@ fn another_models_weights_are_refused_with_all_names() {
     let mut config = common::tiny();
     config.language.num_hidden_layers = 3;
     config.resampler.num_latents = 4;
-    let Err(WeightsError::Mismatch { missing, unexpected, misshapen, .. }) =
-        weights::load(&mut config.init(20, &device), &path)
+    let Err(WeightsError::Mismatch {
+        missing,
+        unexpected,
+        misshapen,
+        ..
+    }) = weights::load(&mut config.init(20, &device), &path)
     else {
         panic!("a mismatch was expected");
     };

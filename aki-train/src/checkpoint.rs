@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use aki_model::Aki;
 use burn::module::Module;
-use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::optim::OptimizerRecord;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::ModuleRecord;
 use burn::train::Learner;
 use burn::train::checkpoint::{
@@ -55,7 +55,11 @@ pub fn list(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> 
         if let Some(step) = step
             && FILES.iter().all(|file| path.join(file).is_file())
         {
-            found.push(Checkpoint { path, stage: stage.to_owned(), step });
+            found.push(Checkpoint {
+                path,
+                stage: stage.to_owned(),
+                step,
+            });
         }
     }
     found.sort_by_key(|checkpoint| checkpoint.step);
@@ -71,8 +75,12 @@ pub fn newest_in(run_dir: &Path) -> Result<Option<Checkpoint>, TrainError> {
     let folder = run_dir.join("checkpoints");
     let mut newest: Option<(std::time::SystemTime, Checkpoint)> = None;
     for stage in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let Some(name) = stage.file_name().to_str().map(str::to_owned) else { continue };
-        let Some(last) = list(run_dir, &name)?.pop() else { continue };
+        let Some(name) = stage.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
+        let Some(last) = list(run_dir, &name)?.pop() else {
+            continue;
+        };
         let written = std::fs::metadata(last.path.join(FILES[0]))
             .and_then(|metadata| metadata.modified())
             .map_err(TrainError::io("read", &last.path))?;
@@ -86,7 +94,10 @@ pub fn newest_in(run_dir: &Path) -> Result<Option<Checkpoint>, TrainError> {
 impl Checkpoint {
     fn fault(&self, file: &str) -> impl FnOnce(burn::store::RecordError) -> TrainError {
         let (path, file) = (self.path.clone(), file.to_owned());
-        move |error| TrainError::Checkpoint { path, reason: format!("{file}: {error}") }
+        move |error| TrainError::Checkpoint {
+            path,
+            reason: format!("{file}: {error}"),
+        }
     }
 
     /// The model's weights alone.
@@ -95,8 +106,7 @@ impl Checkpoint {
     ///
     /// [`TrainError::Checkpoint`] if the file is damaged or another model's.
     pub fn load_model(&self, aki: Aki) -> Result<Aki, TrainError> {
-        let record =
-            ModuleRecord::load(self.path.join(FILES[0])).map_err(self.fault(FILES[0]))?;
+        let record = ModuleRecord::load(self.path.join(FILES[0])).map_err(self.fault(FILES[0]))?;
         let trainee = Trainee::new(aki, 1.0).try_load_record(record);
         trainee.map(Trainee::into_aki).map_err(self.fault(FILES[0]))
     }
@@ -110,7 +120,10 @@ impl Checkpoint {
         let [model, optimizer, schedule] = FILES;
         let record = ModuleRecord::load(self.path.join(model)).map_err(self.fault(model))?;
         // Checked first, since the learner's own method panics.
-        learner.model().try_load_record(record.clone()).map_err(self.fault(model))?;
+        learner
+            .model()
+            .try_load_record(record.clone())
+            .map_err(self.fault(model))?;
         learner.load_model(record);
         let record =
             OptimizerRecord::load(self.path.join(optimizer)).map_err(self.fault(optimizer))?;
@@ -132,7 +145,10 @@ impl FileWriter {
     /// The writers of model, optimizer and schedule of a stage.
     pub(crate) fn all(run_dir: &Path, stage: &str) -> [Self; 3] {
         let folder = run_dir.join("checkpoints").join(stage);
-        FILES.map(|file| Self { folder: folder.clone(), file })
+        FILES.map(|file| Self {
+            folder: folder.clone(),
+            file,
+        })
     }
 
     fn path(&self, step: usize) -> PathBuf {
@@ -149,7 +165,9 @@ impl<R: BurnCheckpoint> Checkpointer<R> for FileWriter {
         }
         let temporary = path.with_extension("tmp");
         record.save(temporary.clone())?;
-        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
+        std::fs::File::open(&temporary)
+            .and_then(|file| file.sync_all())
+            .map_err(io)?;
         std::fs::rename(&temporary, &path).map_err(io)
     }
 

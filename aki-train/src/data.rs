@@ -49,7 +49,14 @@ impl SampleLoader {
         items: usize,
     ) -> Self {
         let (order, batcher) = (Arc::new(order), Arc::new(batcher));
-        Self { samples, order, batcher, policy, batch, range: 0..items }
+        Self {
+            samples,
+            order,
+            batcher,
+            policy,
+            batch,
+            range: 0..items,
+        }
     }
 
     /// Batches that an iteration yields.
@@ -69,13 +76,19 @@ impl SampleLoader {
                 (item, &self.samples[index])
             })
             .collect();
-        Ok(PolicyBatch { batch: self.batcher.batch(&items)?, policy: self.policy })
+        Ok(PolicyBatch {
+            batch: self.batcher.batch(&items)?,
+            policy: self.policy,
+        })
     }
 }
 
 impl DataLoader<PolicyBatch> for SampleLoader {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PolicyBatch> + 'a> {
-        Box::new(Iter { loader: self, next: self.range.start })
+        Box::new(Iter {
+            loader: self,
+            next: self.range.start,
+        })
     }
 
     fn num_items(&self) -> usize {
@@ -90,7 +103,10 @@ impl DataLoader<PolicyBatch> for SampleLoader {
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<PolicyBatch>> {
         let first = self.range.start;
         let range = (first + start).min(self.range.end)..(first + end).min(self.range.end);
-        Arc::new(Self { range, ..self.clone() })
+        Arc::new(Self {
+            range,
+            ..self.clone()
+        })
     }
 }
 
@@ -108,13 +124,17 @@ impl Iterator for Iter<'_> {
         }
         let batch = self.loader.load(self.next);
         self.next = (self.next + self.loader.batch).min(self.loader.range.end);
-        Some(batch.map_err(|error| DatasetError::new(error)))
+        Some(batch.map_err(DatasetError::new))
     }
 }
 
 impl DataLoaderIterator<PolicyBatch> for Iter<'_> {
     fn progress(&self) -> Progress {
         let range = &self.loader.range;
-        Progress::new(self.next - range.start, range.len(), Some("pictures".to_owned()))
+        Progress::new(
+            self.next - range.start,
+            range.len(),
+            Some("pictures".to_owned()),
+        )
     }
 }

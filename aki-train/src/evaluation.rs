@@ -24,7 +24,11 @@ pub struct Tally {
 impl Tally {
     /// Share of right answers, 0 to 1; 0 where nothing was asked.
     pub fn accuracy(self) -> f64 {
-        if self.asked == 0 { 0.0 } else { self.right as f64 / self.asked as f64 }
+        if self.asked == 0 {
+            0.0
+        } else {
+            self.right as f64 / self.asked as f64
+        }
     }
 
     fn count(&mut self, right: bool) {
@@ -74,7 +78,11 @@ pub fn evaluate(
         let batch = batch.map_err(|error| TrainError::Learner(error.to_string()))?;
         let exact = score(aki, &batch).exact();
         for (row, right) in batch.batch.rows.iter().zip(exact) {
-            accuracy.kinds.entry(row.kind.clone()).or_default().count(right);
+            accuracy
+                .kinds
+                .entry(row.kind.clone())
+                .or_default()
+                .count(right);
         }
         progress(batches.progress().items_processed);
     }
@@ -86,17 +94,28 @@ pub fn evaluate(
 pub fn majority(train: &[Sample], test: &[Sample]) -> Accuracy {
     let mut counts: HashMap<&str, BTreeMap<&str, usize>> = HashMap::new();
     for turn in train.iter().flat_map(|sample| &sample.turns) {
-        *counts.entry(&turn.kind).or_default().entry(&turn.answer).or_default() += 1;
+        *counts
+            .entry(&turn.kind)
+            .or_default()
+            .entry(&turn.answer)
+            .or_default() += 1;
     }
     let favourite = |kind: &str| {
         let answers = counts.get(kind)?;
         let most = answers.values().max()?;
-        answers.iter().find(|(_, count)| *count == most).map(|(answer, _)| *answer)
+        answers
+            .iter()
+            .find(|(_, count)| *count == most)
+            .map(|(answer, _)| *answer)
     };
     let mut accuracy = Accuracy::default();
     for turn in test.iter().flat_map(|sample| &sample.turns) {
         let right = favourite(&turn.kind) == Some(turn.answer.as_str());
-        accuracy.kinds.entry(turn.kind.clone()).or_default().count(right);
+        accuracy
+            .kinds
+            .entry(turn.kind.clone())
+            .or_default()
+            .count(right);
     }
     accuracy
 }
@@ -124,8 +143,18 @@ mod tests {
 
     #[test]
     fn the_majority_is_counted_by_kind() {
-        let train = [sample(&[("color", "red"), ("color", "blue"), ("color", "blue"), ("yes/no", "no")])];
-        let test = [sample(&[("color", "blue"), ("color", "red"), ("yes/no", "no"), ("shape", "circle")])];
+        let train = [sample(&[
+            ("color", "red"),
+            ("color", "blue"),
+            ("color", "blue"),
+            ("yes/no", "no"),
+        ])];
+        let test = [sample(&[
+            ("color", "blue"),
+            ("color", "red"),
+            ("yes/no", "no"),
+            ("shape", "circle"),
+        ])];
         let accuracy = majority(&train, &test);
         assert_eq!(accuracy.kinds["color"], Tally { right: 1, asked: 2 });
         assert_eq!(accuracy.kinds["yes/no"], Tally { right: 1, asked: 1 });

@@ -53,17 +53,32 @@ impl ModelFolder {
     ///
     /// [`TrainError`] if a file is absent or does not fit the others.
     pub fn load(path: &Path, device: &Device) -> Result<Self, TrainError> {
-        let fault = |reason: String| TrainError::Model { path: path.to_owned(), reason };
-        let folder = if path.join(CONFIG).is_file() { path.to_owned() } else { path.join("model") };
+        let fault = |reason: String| TrainError::Model {
+            path: path.to_owned(),
+            reason,
+        };
+        let folder = if path.join(CONFIG).is_file() {
+            path.to_owned()
+        } else {
+            path.join("model")
+        };
         let file = folder.join(CONFIG);
         if !file.is_file() {
-            return Err(fault(format!("no model is here: neither {CONFIG} nor model/{CONFIG}")));
+            return Err(fault(format!(
+                "no model is here: neither {CONFIG} nor model/{CONFIG}"
+            )));
         }
         let text = std::fs::read_to_string(&file).map_err(TrainError::io("read", &file))?;
-        let config: FolderConfig = serde_json::from_str(&text)
-            .map_err(|error| TrainError::Model { path: file, reason: error.to_string() })?;
+        let config: FolderConfig =
+            serde_json::from_str(&text).map_err(|error| TrainError::Model {
+                path: file,
+                reason: error.to_string(),
+            })?;
         let tokenizer = Tokenizer::from_file(&folder.join(TOKENIZER))?;
-        config.model.validate(tokenizer.base_vocab(), tokenizer.vocab()).map_err(fault)?;
+        config
+            .model
+            .validate(tokenizer.base_vocab(), tokenizer.vocab())
+            .map_err(fault)?;
         let mut aki = config.model.init(tokenizer.base_vocab(), device);
         let weights_file = folder.join(WEIGHTS);
         match checkpoint::newest_in(path)? {
@@ -71,7 +86,11 @@ impl ModelFolder {
             Some(newest) if !weights_file.exists() => aki = newest.load_model(aki)?,
             _ => weights::load(&mut aki, &weights_file)?,
         }
-        Ok(Self { config, aki, tokenizer: Arc::new(tokenizer) })
+        Ok(Self {
+            config,
+            aki,
+            tokenizer: Arc::new(tokenizer),
+        })
     }
 
     /// Writes `config.json` and `tokenizer.json`, so that a run's checkpoints can be used while it
@@ -99,7 +118,9 @@ impl ModelFolder {
 
     /// Whether the folder is complete.
     pub fn is_whole(folder: &Path) -> bool {
-        [CONFIG, WEIGHTS, TOKENIZER].iter().all(|name| folder.join(name).is_file())
+        [CONFIG, WEIGHTS, TOKENIZER]
+            .iter()
+            .all(|name| folder.join(name).is_file())
     }
 
     /// A question about a picture, or without one, ready for [`aki_model::generate::generate`].
@@ -108,9 +129,17 @@ impl ModelFolder {
     ///
     /// [`TrainError::Data`] if the text cannot be encoded.
     pub fn prompt(&self, question: &str, picture: Option<&Picture>) -> Result<Prompt, TrainError> {
-        let FolderConfig { model, system, attention, norm_mean, norm_std } = &self.config;
+        let FolderConfig {
+            model,
+            system,
+            attention,
+            norm_mean,
+            norm_std,
+        } = &self.config;
         let media_len = picture.is_some().then_some(model.resampler.num_latents);
-        let template = Template { system: system.clone() };
+        let template = Template {
+            system: system.clone(),
+        };
         let sequence = template.prompt(&self.tokenizer, question, media_len)?;
         let device = burn::module::Module::devices(&self.aki).swap_remove(0);
         let pixels = picture.map(|picture| {
@@ -131,9 +160,18 @@ impl ModelFolder {
         let spans = sequence
             .media
             .into_iter()
-            .map(|tokens| MediaSpan { row: 0, tokens, picture: 0 })
+            .map(|tokens| MediaSpan {
+                row: 0,
+                tokens,
+                picture: 0,
+            })
             .collect();
-        Ok(Prompt { input_ids: sequence.input_ids, pixels, spans, layout })
+        Ok(Prompt {
+            input_ids: sequence.input_ids,
+            pixels,
+            spans,
+            layout,
+        })
     }
 }
 

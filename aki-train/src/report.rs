@@ -72,9 +72,15 @@ impl StageResult {
         records: &[Record],
     ) -> Self {
         let of = |split| {
-            records.iter().rev().filter(move |r| r.stage == name && r.split == split)
+            records
+                .iter()
+                .rev()
+                .filter(move |r| r.stage == name && r.split == split)
         };
-        let losses: Vec<f64> = of(Split::Train).take(50).map(|record| record.loss).collect();
+        let losses: Vec<f64> = of(Split::Train)
+            .take(50)
+            .map(|record| record.loss)
+            .collect();
         let valid = of(Split::Valid).next();
         Self {
             name: name.to_owned(),
@@ -95,7 +101,14 @@ impl Report {
         );
         let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
         let of = |accuracy: &Accuracy, kind: &str| {
-            percent(accuracy.kinds.get(kind).copied().unwrap_or_default().accuracy())
+            percent(
+                accuracy
+                    .kinds
+                    .get(kind)
+                    .copied()
+                    .unwrap_or_default()
+                    .accuracy(),
+            )
         };
         for (kind, tally) in &self.trained.kinds {
             writeln!(
@@ -151,8 +164,18 @@ impl Report {
         }
         text += "\n![curves](curves.svg)\n\n## Examples\n\n| picture | question | answer | truth |\n|---|---|---|---|\n";
         for example in &self.examples {
-            let Example { picture, question, answer, truth } = example;
-            writeln!(text, "| ![]({}) | {question} | {answer} | {truth} |", picture.display()).ok();
+            let Example {
+                picture,
+                question,
+                answer,
+                truth,
+            } = example;
+            writeln!(
+                text,
+                "| ![]({}) | {question} | {answer} | {truth} |",
+                picture.display()
+            )
+            .ok();
         }
         text
     }
@@ -185,6 +208,9 @@ impl Report {
         };
         serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| TrainError::Model { path, reason: error.to_string() })
+            .map_err(|error| TrainError::Model {
+                path,
+                reason: error.to_string(),
+            })
     }
 }

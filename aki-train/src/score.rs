@@ -33,7 +33,11 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
         .iter()
         .map(|row| {
             let media = row.media.iter().map(|media| media.range.clone()).collect();
-            vec![Document { tokens: 0..row.len, media, question_end: row.question_end }]
+            vec![Document {
+                tokens: 0..row.len,
+                media,
+                question_end: row.question_end,
+            }]
         })
         .collect();
     let layout = AttentionLayout::from_spans(*policy, len, &documents)
@@ -53,14 +57,23 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
 
     let shape = [batch.picture_count, 3, side, side];
     let pixels = Tensor::<4>::from_data(TensorData::new(batch.pictures.clone(), shape), &device);
-    let ids = batch.input_ids.iter().map(|&id| id as i32).collect::<Vec<_>>();
+    let ids = batch
+        .input_ids
+        .iter()
+        .map(|&id| id as i32)
+        .collect::<Vec<_>>();
     let ids_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, len]), &device);
     let x_btd = aki.fuse(ids_bt, Some(aki.encode(pixels)), &spans);
     let hidden_btd = aki.forward(x_btd, &layout, None);
 
     let (places, labels, row_labels) = labelled(batch);
     let (losses, likeliest) = aki.score(hidden_btd, &places, &labels);
-    Scores { losses, likeliest, labels, row_labels }
+    Scores {
+        losses,
+        likeliest,
+        labels,
+        row_labels,
+    }
 }
 
 /// The place before each label, the labels, and how many each row has. A label at a row's first
@@ -95,7 +108,10 @@ impl Scores {
             .iter()
             .map(|&count| {
                 // All of a row's pairs must be taken, so no short circuit.
-                pairs.by_ref().take(count).fold(true, |exact, hit| exact & hit)
+                pairs
+                    .by_ref()
+                    .take(count)
+                    .fold(true, |exact, hit| exact & hit)
             })
             .collect()
     }

@@ -52,13 +52,31 @@ pub fn chat(args: &ModelArgs) -> Result<()> {
 
 impl Session {
     fn open(args: &ModelArgs) -> Result<Self> {
-        ensure!(args.max_new_tokens > 0, "--max-new-tokens must be at least 1");
+        ensure!(
+            args.max_new_tokens > 0,
+            "--max-new-tokens must be at least 1"
+        );
         let picture = args.image.as_deref().map(Picture::open).transpose()?;
         let (device, _) = args.device.open()?;
         let model = ModelFolder::load(&args.model, &device)?;
-        let ModelArgs { temperature, top_p, seed, max_new_tokens, .. } = *args;
-        let sampler = Sampler::new(Sampling { temperature, top_p, seed });
-        Ok(Self { model, picture, sampler, max_new_tokens })
+        let ModelArgs {
+            temperature,
+            top_p,
+            seed,
+            max_new_tokens,
+            ..
+        } = *args;
+        let sampler = Sampler::new(Sampling {
+            temperature,
+            top_p,
+            seed,
+        });
+        Ok(Self {
+            model,
+            picture,
+            sampler,
+            max_new_tokens,
+        })
     }
 
     /// Prints the answer while it is made. Each question stands alone.

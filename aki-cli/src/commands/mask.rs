@@ -47,13 +47,19 @@ pub fn run(
     tokenizer: &Path,
 ) -> Result<()> {
     let tokenizer = Tokenizer::from_file(tokenizer)?;
-    let template = Template { system: "Answer the question about the picture.".to_owned() };
+    let template = Template {
+        system: "Answer the question about the picture.".to_owned(),
+    };
     let sequence = template.training(&tokenizer, prompt, answer, Some(media_len))?;
     let policies = match policy {
         Some(PolicyArg::Causal) => vec![("causal", Policy::Causal)],
         Some(PolicyArg::Prefix) => vec![("prefix", Policy::Prefix)],
         Some(PolicyArg::Mma) => vec![("mma", Policy::Mma)],
-        None => vec![("causal", Policy::Causal), ("prefix", Policy::Prefix), ("mma", Policy::Mma)],
+        None => vec![
+            ("causal", Policy::Causal),
+            ("prefix", Policy::Prefix),
+            ("mma", Policy::Mma),
+        ],
     };
     let kinds = kinds(&sequence);
     let mut layouts = Vec::new();
@@ -127,8 +133,11 @@ fn draw(layouts: &[AttentionLayout], kinds: &[Kind]) -> RgbImage {
     const GAP: u32 = 24;
     let side = kinds.len() as u32 * CELL + MARGIN;
     let count = layouts.len() as u32;
-    let mut image =
-        RgbImage::from_pixel(count * side + (count + 1) * GAP, side + 2 * GAP, Rgb([255; 3]));
+    let mut image = RgbImage::from_pixel(
+        count * side + (count + 1) * GAP,
+        side + 2 * GAP,
+        Rgb([255; 3]),
+    );
     let mut fill = |x: u32, y: u32, width: u32, height: u32, colour: Colour| {
         // One pixel is left free on the right and below, as a grid.
         for (dx, dy) in (0..width - 1).flat_map(|dx| (0..height - 1).map(move |dy| (dx, dy))) {

@@ -21,12 +21,24 @@ pub enum Done {
 /// Carries out what was typed.
 pub fn run(args: Args) -> Result<Done> {
     match args.command {
-        Command::Train { file, set, device, tui } => {
+        Command::Train {
+            file,
+            set,
+            device,
+            tui,
+        } => {
             return train::run(&run_file(file)?, &set, device, tui);
         }
         Command::Generate { model, prompt } => ask::generate(&model, &prompt)?,
         Command::Chat { model } => ask::chat(&model)?,
-        Command::Mask { policy, prompt, answer, image_tokens, png, tokenizer } => {
+        Command::Mask {
+            policy,
+            prompt,
+            answer,
+            image_tokens,
+            png,
+            tokenizer,
+        } => {
             let tokenizer = match tokenizer {
                 Some(file) => file,
                 None => asset("easy-vqa/tokenizer.json")?,

@@ -38,7 +38,11 @@ pub fn run(file: &Path, set: &[String], device: DeviceChoice, tui: bool) -> Resu
         notice: |text| eprintln!("{text}"),
     };
     let run_dir = &config.run_dir;
-    eprintln!("training on {} in {}", options.device_name, run_dir.display());
+    eprintln!(
+        "training on {} in {}",
+        options.device_name,
+        run_dir.display()
+    );
     match train(&config, &options)? {
         Outcome::Interrupted { stage } => {
             eprintln!("\nstopped in {stage}; the same command goes on from here");

@@ -8,10 +8,17 @@ pub struct LayerCache(Option<(Tensor<4>, Tensor<4>)>);
 
 impl LayerCache {
     /// Appends the new tokens' keys and values and returns all of them.
-    pub(super) fn append(&mut self, k_bhsd: Tensor<4>, v_bhsd: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    pub(super) fn append(
+        &mut self,
+        k_bhsd: Tensor<4>,
+        v_bhsd: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
         let both = match self.0.take() {
             None => (k_bhsd, v_bhsd),
-            Some((k, v)) => (Tensor::cat(vec![k, k_bhsd], 2), Tensor::cat(vec![v, v_bhsd], 2)),
+            Some((k, v)) => (
+                Tensor::cat(vec![k, k_bhsd], 2),
+                Tensor::cat(vec![v, v_bhsd], 2),
+            ),
         };
         self.0 = Some(both.clone());
         both
@@ -32,7 +39,9 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for a decoder of `layers` layers.
     pub fn new(layers: usize) -> Self {
-        Self { layers: vec![LayerCache::default(); layers] }
+        Self {
+            layers: vec![LayerCache::default(); layers],
+        }
     }
 
     /// Tokens held.

@@ -37,7 +37,11 @@ pub fn mma_attention(
         "mma_attention: the keys' shape does not fit the queries' {:?}",
         q_bhtd.dims()
     );
-    assert_eq!(k_bhsd.dims(), v_bhsd.dims(), "mma_attention: keys and values differ in shape");
+    assert_eq!(
+        k_bhsd.dims(),
+        v_bhsd.dims(),
+        "mma_attention: keys and values differ in shape"
+    );
     assert!(
         kv_heads > 0 && heads.is_multiple_of(kv_heads),
         "mma_attention: {kv_heads} key/value heads do not divide {heads} query heads"

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
+
+use super::document::{Document, LayoutError};
 
 /// Which tokens a query token may look at beside itself.
 ///
@@ -57,65 +58,6 @@ pub enum Policy {
     Mma,
 }
 
-/// One document in a row of a batch. All numbers are token positions in that row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Document {
-    /// The document's tokens. What lies outside every document is padding: it sees nothing and is
-    /// never seen.
-    pub tokens: Range<usize>,
-    /// The media spans (pictures, audio, video frames), in order.
-    pub media: Vec<Range<usize>>,
-    /// The position just after the tag that closes the **first** question (`<|assistant|>`),
-    /// counted after the media tokens were put in place; `None` without a question, as in a
-    /// caption.
-    pub question_end: Option<usize>,
-}
-
-/// Why documents cannot be laid out.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum LayoutError {
-    /// A document does not fit into the row, or begins before the one in front of it ends.
-    #[error("row {row}: document {start}..{end} does not fit between token {after} and {len}")]
-    Document {
-        /// The batch row.
-        row: usize,
-        /// First token of the document.
-        start: usize,
-        /// One past the document's last token.
-        end: usize,
-        /// The end of the document in front.
-        after: usize,
-        /// Tokens in the row.
-        len: usize,
-    },
-    /// A media span is empty, leaves its document or overlaps the span in front of it.
-    #[error("row {row}: media span {start}..{end} does not fit between token {after} and {before}")]
-    Media {
-        /// The batch row.
-        row: usize,
-        /// First token of the span.
-        start: usize,
-        /// One past the span's last token.
-        end: usize,
-        /// The end of the span in front, or the document's start.
-        after: usize,
-        /// The document's end.
-        before: usize,
-    },
-    /// The question ends outside its document.
-    #[error("row {row}: question end {question_end} lies outside its document {start}..{end}")]
-    Question {
-        /// The batch row.
-        row: usize,
-        /// The offending position.
-        question_end: usize,
-        /// First token of the document.
-        start: usize,
-        /// One past the document's last token.
-        end: usize,
-    },
-}
-
 /// Who may look at whom in a batch: `O(T)` integers, built once a batch.
 ///
 /// For query token `i` and key token `j` of a row
@@ -134,7 +76,7 @@ pub struct AttentionLayout {
     batch: usize,
     query_len: usize,
     key_len: usize,
-    /// Four integers a query token, row after row: first, last, unlock_start, unlock_end.
+    /// Four integers a query token, row after row: `first`, `last`, `unlock_start`, `unlock_end`.
     rules: Vec<[u32; 4]>,
     /// For each key token, whether the second interval may show it.
     text: Vec<bool>,
@@ -166,7 +108,7 @@ impl AttentionLayout {
         for (row, documents) in rows.iter().enumerate() {
             let mut after = 0;
             for document in documents {
-                check(row, after, len, document)?;
+                document.check(row, after, len)?;
                 after = document.tokens.end;
                 layout.place(policy, row, document);
             }
@@ -267,32 +209,6 @@ impl AttentionLayout {
     }
 }
 
-fn check(row: usize, after: usize, len: usize, document: &Document) -> Result<(), LayoutError> {
-    let Range { start, end } = document.tokens;
-    if start < after || end < start || end > len {
-        return Err(LayoutError::Document { row, start, end, after, len });
-    }
-    let mut media_after = start;
-    for span in &document.media {
-        if span.start < media_after || span.end <= span.start || span.end > end {
-            return Err(LayoutError::Media {
-                row,
-                start: span.start,
-                end: span.end,
-                after: media_after,
-                before: end,
-            });
-        }
-        media_after = span.end;
-    }
-    match document.question_end {
-        Some(question_end) if question_end < start || question_end > end => {
-            Err(LayoutError::Question { row, question_end, start, end })
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -310,8 +226,15 @@ mod tests {
     }
 
     fn example(policy: Policy) -> Vec<String> {
-        let document = Document { tokens: 0..8, media: vec![1..4], question_end: Some(6) };
-        picture(&AttentionLayout::from_spans(policy, 8, &[vec![document]]).unwrap(), 0)
+        let document = Document {
+            tokens: 0..8,
+            media: vec![1..4],
+            question_end: Some(6),
+        };
+        picture(
+            &AttentionLayout::from_spans(policy, 8, &[vec![document]]).unwrap(),
+            0,
+        )
     }
 
     #[test]
@@ -341,7 +264,11 @@ mod tests {
 
     #[test]
     fn two_pictures_do_not_see_each_other_ahead() {
-        let document = Document { tokens: 0..7, media: vec![0..2, 3..5], question_end: Some(6) };
+        let document = Document {
+            tokens: 0..7,
+            media: vec![0..2, 3..5],
+            question_end: Some(6),
+        };
         let layout = AttentionLayout::from_spans(Policy::Mma, 8, &[vec![document]]).unwrap();
         assert_eq!(
             picture(&layout, 0),
@@ -356,13 +283,36 @@ mod tests {
     #[test]
     fn bad_spans_are_refused() {
         let lay = |document| AttentionLayout::from_spans(Policy::Mma, 8, &[vec![document]]);
-        let outside = Document { tokens: 2..9, ..Document::default() };
-        assert!(matches!(lay(outside), Err(LayoutError::Document { len: 8, .. })));
+        let outside = Document {
+            tokens: 2..9,
+            ..Document::default()
+        };
+        assert!(matches!(
+            lay(outside),
+            Err(LayoutError::Document { len: 8, .. })
+        ));
         let media = vec![0..3, 2..4];
-        let overlap = Document { tokens: 0..8, media, question_end: None };
-        assert!(matches!(lay(overlap), Err(LayoutError::Media { after: 3, .. })));
-        let late = Document { tokens: 0..4, media: vec![], question_end: Some(5) };
-        assert!(matches!(lay(late), Err(LayoutError::Question { question_end: 5, .. })));
+        let overlap = Document {
+            tokens: 0..8,
+            media,
+            question_end: None,
+        };
+        assert!(matches!(
+            lay(overlap),
+            Err(LayoutError::Media { after: 3, .. })
+        ));
+        let late = Document {
+            tokens: 0..4,
+            media: vec![],
+            question_end: Some(5),
+        };
+        assert!(matches!(
+            lay(late),
+            Err(LayoutError::Question {
+                question_end: 5,
+                ..
+            })
+        ));
     }
 
     #[test]
@@ -373,8 +323,11 @@ mod tests {
         assert!(!layout.has_empty_rows());
     }
 
-    /// Lengths of alternating text and media pieces, where the question ends, and padding behind.
-    fn documents() -> impl Strategy<Value = Vec<(Vec<(usize, usize)>, usize, usize)>> {
+    /// A document drawn: lengths of its alternating text and media pieces, where its question ends,
+    /// and the padding behind it.
+    type Drawn = (Vec<(usize, usize)>, usize, usize);
+
+    fn documents() -> impl Strategy<Value = Vec<Drawn>> {
         let piece = (0usize..5, 0usize..5);
         let document = (prop::collection::vec(piece, 0..4), 0usize..30, 0usize..3);
         prop::collection::vec(document, 0..4)

@@ -32,7 +32,11 @@ pub struct MmaAttention {
 impl MmaAttentionConfig {
     /// A configuration with as many key and value heads as query heads.
     pub fn new(d_model: usize, heads: usize) -> Self {
-        Self { d_model, heads, kv_heads: heads }
+        Self {
+            d_model,
+            heads,
+            kv_heads: heads,
+        }
     }
 
     /// Groups the key and value heads: `kv_heads` of them serve all query heads.
@@ -48,8 +52,15 @@ impl MmaAttentionConfig {
     ///
     /// If `heads` does not divide `d_model`, or `kv_heads` does not divide `heads`.
     pub fn init(&self, device: &Device) -> MmaAttention {
-        let Self { d_model, heads, kv_heads } = *self;
-        assert!(heads > 0 && d_model.is_multiple_of(heads), "{heads} heads do not divide {d_model}");
+        let Self {
+            d_model,
+            heads,
+            kv_heads,
+        } = *self;
+        assert!(
+            heads > 0 && d_model.is_multiple_of(heads),
+            "{heads} heads do not divide {d_model}"
+        );
         assert!(
             kv_heads > 0 && heads.is_multiple_of(kv_heads),
             "{kv_heads} key/value heads do not divide {heads} heads"
@@ -57,8 +68,12 @@ impl MmaAttentionConfig {
         let head_dim = d_model / heads;
         let qkv = (heads + 2 * kv_heads) * head_dim;
         MmaAttention {
-            qkv_proj: LinearConfig::new(d_model, qkv).with_bias(false).init(device),
-            o_proj: LinearConfig::new(d_model, d_model).with_bias(false).init(device),
+            qkv_proj: LinearConfig::new(d_model, qkv)
+                .with_bias(false)
+                .init(device),
+            o_proj: LinearConfig::new(d_model, d_model)
+                .with_bias(false)
+                .init(device),
             heads,
             kv_heads,
         }
@@ -102,6 +117,7 @@ impl MmaAttention {
             None => (k_bhsd, v_bhsd),
         };
         let y_bhtd = mma_attention(q_bhtd, k_bhsd, v_bhsd, layout);
-        self.o_proj.forward(y_bhtd.swap_dims(1, 2).reshape([batch, len, d_model]))
+        self.o_proj
+            .forward(y_bhtd.swap_dims(1, 2).reshape([batch, len, d_model]))
     }
 }

@@ -27,9 +27,14 @@ impl RotaryConfig {
     ///
     /// If `batch` does not divide the number of positions.
     pub fn table(&self, positions: &[u32], batch: usize, device: &Device) -> RotaryTable {
-        assert!(batch > 0 && positions.len().is_multiple_of(batch), "positions do not fill the rows");
+        assert!(
+            batch > 0 && positions.len().is_multiple_of(batch),
+            "positions do not fill the rows"
+        );
         let len = positions.len() / batch;
-        let alike = positions.chunks(len.max(1)).all(|row| row == &positions[..len]);
+        let alike = positions
+            .chunks(len.max(1))
+            .all(|row| row == &positions[..len]);
         let rows = if alike { 1 } else { batch };
 
         let half = self.head_dim / 2;
@@ -38,17 +43,26 @@ impl RotaryConfig {
             .collect();
         let (mut cos, mut sin) = (Vec::<f32>::new(), Vec::<f32>::new());
         for &position in &positions[..rows * len] {
-            let angles = frequencies.iter().map(|frequency| f64::from(position) * frequency);
-            let (c, s): (Vec<f32>, Vec<f32>) =
-                angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
+            let angles = frequencies
+                .iter()
+                .map(|frequency| f64::from(position) * frequency);
+            let (c, s): (Vec<f32>, Vec<f32>) = angles
+                .map(|angle| (angle.cos() as f32, angle.sin() as f32))
+                .unzip();
             // Both halves of a head turn by the same angles.
             cos.extend(c.iter().chain(&c));
             sin.extend(s.iter().chain(&s));
         }
         let tensor = |values| {
-            Tensor::from_data(TensorData::new(values, [rows, 1, len, self.head_dim]), device)
+            Tensor::from_data(
+                TensorData::new(values, [rows, 1, len, self.head_dim]),
+                device,
+            )
         };
-        RotaryTable { cos_b1td: tensor(cos), sin_b1td: tensor(sin) }
+        RotaryTable {
+            cos_b1td: tensor(cos),
+            sin_b1td: tensor(sin),
+        }
     }
 }
 
@@ -63,7 +77,9 @@ impl RotaryTable {
         let dtype = x_bhtd.dtype();
         let half = head_dim / 2;
         let first = x_bhtd.clone().slice([0..batch, 0..heads, 0..len, 0..half]);
-        let second = x_bhtd.clone().slice([0..batch, 0..heads, 0..len, half..head_dim]);
+        let second = x_bhtd
+            .clone()
+            .slice([0..batch, 0..heads, 0..len, half..head_dim]);
         let rotated = Tensor::cat(vec![second.neg(), first], 3);
         x_bhtd * self.cos_b1td.clone().cast(dtype) + rotated * self.sin_b1td.clone().cast(dtype)
     }

@@ -48,7 +48,9 @@ pub fn generate(
     let mut answer = Vec::new();
     while answer.len() < max_new_tokens {
         let [_, len, width] = hidden.dims();
-        let last = hidden.slice([0..1, len - 1..len, 0..width]).reshape([1, width]);
+        let last = hidden
+            .slice([0..1, len - 1..len, 0..width])
+            .reshape([1, width]);
         let logits = aki.logits(last).cast(FloatDType::F32).into_data();
         let logits = logits.as_slice::<f32>().expect("logits were cast to f32");
         let id = sampler.draw(logits);

@@ -17,7 +17,11 @@ pub struct Sampling {
 impl Default for Sampling {
     /// Greedy.
     fn default() -> Self {
-        Self { temperature: 0.0, top_p: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -77,14 +81,21 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_likeliest() {
-        assert_eq!(Sampler::new(Sampling::default()).draw(&[0.0, 3.0, 3.0, -1.0]), 1);
+        assert_eq!(
+            Sampler::new(Sampling::default()).draw(&[0.0, 3.0, 3.0, -1.0]),
+            1
+        );
     }
 
     #[test]
     fn temperature_follows_the_probabilities_and_the_nucleus_cuts() {
         let logits = [2f32.ln(), 1f32.ln(), 1f32.ln()];
         let count = |top_p| {
-            let mut sampler = Sampler::new(Sampling { temperature: 1.0, top_p, seed: 7 });
+            let mut sampler = Sampler::new(Sampling {
+                temperature: 1.0,
+                top_p,
+                seed: 7,
+            });
             let mut counts = [0usize; 3];
             for _ in 0..4000 {
                 counts[sampler.draw(&logits) as usize] += 1;
@@ -92,7 +103,10 @@ mod tests {
             counts
         };
         let counts = count(1.0);
-        assert!(counts[0].abs_diff(2000) < 150 && counts[2].abs_diff(1000) < 150, "{counts:?}");
+        assert!(
+            counts[0].abs_diff(2000) < 150 && counts[2].abs_diff(1000) < 150,
+            "{counts:?}"
+        );
         assert_eq!(count(0.5), [4000, 0, 0]);
     }
 }

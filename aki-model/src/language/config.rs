@@ -37,7 +37,10 @@ impl LanguageConfig {
 
     /// The rotary embedding of the heads.
     pub fn rotary(&self) -> RotaryConfig {
-        RotaryConfig { head_dim: self.head_dim(), theta: self.rope_theta }
+        RotaryConfig {
+            head_dim: self.head_dim(),
+            theta: self.rope_theta,
+        }
     }
 
     /// What is wrong with the numbers, if anything.

@@ -46,7 +46,11 @@ impl LanguageConfig {
     /// there on use the extra tables.
     pub fn init(&self, base: usize, device: &Device) -> LanguageModel {
         let hidden = self.hidden_size;
-        let norm = || RmsNormConfig::new(hidden).with_epsilon(self.rms_norm_eps).init(device);
+        let norm = || {
+            RmsNormConfig::new(hidden)
+                .with_epsilon(self.rms_norm_eps)
+                .init(device)
+        };
         let linear = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
         let layer = |_| DecoderLayer {
             input_layernorm: norm(),
@@ -100,7 +104,11 @@ impl LanguageModel {
     ) -> Tensor<3> {
         let mut caches: Vec<Option<&mut LayerCache>> = match cache {
             Some(cache) => {
-                assert_eq!(cache.layers.len(), self.model.layers.len(), "the cache is another model's");
+                assert_eq!(
+                    cache.layers.len(),
+                    self.model.layers.len(),
+                    "the cache is another model's"
+                );
                 cache.layers.iter_mut().map(Some).collect()
             }
             None => self.model.layers.iter().map(|_| None).collect(),

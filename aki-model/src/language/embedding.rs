@@ -25,7 +25,10 @@ pub struct DecoupledHead {
 }
 
 /// Hugging Face's `initializer_range`.
-const INITIAL: Initializer = Initializer::Normal { mean: 0.0, std: 0.02 };
+const INITIAL: Initializer = Initializer::Normal {
+    mean: 0.0,
+    std: 0.02,
+};
 
 impl DecoupledEmbedding {
     /// Draws a table of `vocab` rows of which the first `base` are used, and one of `added` rows.
@@ -47,12 +50,11 @@ impl DecoupledEmbedding {
     /// - output: `[batch, len, hidden]`
     pub fn forward(&self, ids_bt: Tensor<2, Int>) -> Tensor<3> {
         let base = self.base as i64;
-        let pretrained_btd = burn::tensor::module::embedding(
-            self.weight.val(),
-            ids_bt.clone().clamp_max(base - 1),
-        );
-        let added_btd =
-            self.additional_embedding.forward(ids_bt.clone().sub_scalar(base).clamp_min(0));
+        let pretrained_btd =
+            burn::tensor::module::embedding(self.weight.val(), ids_bt.clone().clamp_max(base - 1));
+        let added_btd = self
+            .additional_embedding
+            .forward(ids_bt.clone().sub_scalar(base).clamp_min(0));
         let is_added = ids_bt.greater_equal_scalar(base).unsqueeze_dim::<3>(2);
         let is_added = is_added.expand(pretrained_btd.shape());
         pretrained_btd.mask_where(is_added, added_btd)
@@ -65,7 +67,9 @@ impl DecoupledHead {
         Self {
             weight: INITIAL.init([vocab, hidden], device),
             bias: Initializer::Zeros.init([vocab], device),
-            additional_fc: LinearConfig::new(hidden, added).with_initializer(INITIAL).init(device),
+            additional_fc: LinearConfig::new(hidden, added)
+                .with_initializer(INITIAL)
+                .init(device),
             base,
         }
     }

@@ -4,7 +4,9 @@
 
 use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{
+    Embedding, EmbeddingConfig, Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +50,8 @@ impl SiglipConfig {
                 self.patch_size, self.image_size
             ));
         }
-        if self.num_attention_heads == 0 || !self.hidden_size.is_multiple_of(self.num_attention_heads)
+        if self.num_attention_heads == 0
+            || !self.hidden_size.is_multiple_of(self.num_attention_heads)
         {
             return Err(format!(
                 "num_attention_heads {} must divide hidden_size {}",
@@ -62,7 +65,9 @@ impl SiglipConfig {
     pub fn init(&self, device: &Device) -> SiglipVision {
         let layer = |_| {
             let norm = || {
-                LayerNormConfig::new(self.hidden_size).with_epsilon(self.layer_norm_eps).init(device)
+                LayerNormConfig::new(self.hidden_size)
+                    .with_epsilon(self.layer_norm_eps)
+                    .init(device)
             };
             let linear = |from, to| LinearConfig::new(from, to).init(device);
             let hidden = self.hidden_size;
@@ -89,10 +94,15 @@ impl SiglipConfig {
                     .with_stride(patch)
                     .init(device),
                 position_embedding: EmbeddingConfig::new(self.num_patches(), self.hidden_size)
-                    .with_initializer(Initializer::Normal { mean: 0.0, std: 0.02 })
+                    .with_initializer(Initializer::Normal {
+                        mean: 0.0,
+                        std: 0.02,
+                    })
                     .init(device),
             },
-            encoder: SiglipEncoder { layers: (0..self.num_hidden_layers).map(layer).collect() },
+            encoder: SiglipEncoder {
+                layers: (0..self.num_hidden_layers).map(layer).collect(),
+            },
             post_layernorm: LayerNormConfig::new(self.hidden_size)
                 .with_epsilon(self.layer_norm_eps)
                 .init(device),
@@ -169,11 +179,18 @@ impl SiglipEmbeddings {
         let [pictures, _, height, width] = pixels_nchw.dims();
         let (rows, columns) = (height / patch, width / patch);
         let patches_npd = pixels_nchw
-            .slice([0..pictures, 0..channels, 0..rows * patch, 0..columns * patch])
+            .slice([
+                0..pictures,
+                0..channels,
+                0..rows * patch,
+                0..columns * patch,
+            ])
             .reshape([pictures, channels, rows, patch, columns, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([pictures * rows * columns, channels * patch * patch]);
-        let weight = weight.reshape([hidden, channels * patch * patch]).transpose();
+        let weight = weight
+            .reshape([hidden, channels * patch * patch])
+            .transpose();
         let mut x_pd = patches_npd.matmul(weight);
         if let Some(bias) = &self.patch_embedding.bias {
             x_pd = x_pd + bias.val().unsqueeze();
@@ -185,7 +202,10 @@ impl SiglipEmbeddings {
 
 impl SiglipLayer {
     fn forward(&self, x_npd: Tensor<3>, layout: &AttentionLayout) -> Tensor<3> {
-        let x_npd = x_npd.clone() + self.self_attn.forward(self.layer_norm1.forward(x_npd), layout);
+        let x_npd = x_npd.clone()
+            + self
+                .self_attn
+                .forward(self.layer_norm1.forward(x_npd), layout);
         x_npd.clone() + self.mlp.forward(self.layer_norm2.forward(x_npd))
     }
 }
@@ -199,15 +219,21 @@ impl SiglipAttention {
                 .reshape([pictures, patches, self.heads, hidden / self.heads])
                 .swap_dims(1, 2)
         };
-        let y_nhpd =
-            mma_attention(heads(&self.q_proj), heads(&self.k_proj), heads(&self.v_proj), layout);
-        self.out_proj.forward(y_nhpd.swap_dims(1, 2).reshape([pictures, patches, hidden]))
+        let y_nhpd = mma_attention(
+            heads(&self.q_proj),
+            heads(&self.k_proj),
+            heads(&self.v_proj),
+            layout,
+        );
+        self.out_proj
+            .forward(y_nhpd.swap_dims(1, 2).reshape([pictures, patches, hidden]))
     }
 }
 
 impl SiglipMlp {
     fn forward(&self, x_npd: Tensor<3>) -> Tensor<3> {
         // SigLIP was trained with the tanh approximation.
-        self.fc2.forward(Gelu::new_approximate().forward(self.fc1.forward(x_npd)))
+        self.fc2
+            .forward(Gelu::new_approximate().forward(self.fc1.forward(x_npd)))
     }
 }

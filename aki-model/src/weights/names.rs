@@ -5,10 +5,22 @@ use burn::store::KeyRemapper;
 
 /// `(ours, the checkpoint's)`; `{}` stands for a layer number.
 const NAMES: [(&str, &str); 4] = [
-    ("vision_tokenizer.layers.{}.attention.", "vision_tokenizer.layers.{}.0."),
-    ("vision_tokenizer.layers.{}.feed_forward.norm.", "vision_tokenizer.layers.{}.1.0."),
-    ("vision_tokenizer.layers.{}.feed_forward.up.", "vision_tokenizer.layers.{}.1.1."),
-    ("vision_tokenizer.layers.{}.feed_forward.down.", "vision_tokenizer.layers.{}.1.3."),
+    (
+        "vision_tokenizer.layers.{}.attention.",
+        "vision_tokenizer.layers.{}.0.",
+    ),
+    (
+        "vision_tokenizer.layers.{}.feed_forward.norm.",
+        "vision_tokenizer.layers.{}.1.0.",
+    ),
+    (
+        "vision_tokenizer.layers.{}.feed_forward.up.",
+        "vision_tokenizer.layers.{}.1.1.",
+    ),
+    (
+        "vision_tokenizer.layers.{}.feed_forward.down.",
+        "vision_tokenizer.layers.{}.1.3.",
+    ),
 ];
 
 /// From our names to the checkpoint's.

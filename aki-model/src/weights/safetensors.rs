@@ -40,15 +40,23 @@ fn list(missing: &[String], unexpected: &[String], misshapen: &[String]) -> Stri
         (!names.is_empty()).then(|| {
             let shown: Vec<_> = names.iter().take(8).map(String::as_str).collect();
             let more = names.len() - shown.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             format!("{} {what} ({}{more})", names.len(), shown.join(", "))
         })
     };
-    [some("missing", missing), some("unexpected", unexpected), some("misshapen", misshapen)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("; ")
+    [
+        some("missing", missing),
+        some("unexpected", unexpected),
+        some("misshapen", misshapen),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("; ")
 }
 
 /// Reads a network's weights from a safetensors file. The file is memory-mapped and the tensors
@@ -58,7 +66,10 @@ fn list(missing: &[String], unexpected: &[String], misshapen: &[String]) -> Stri
 ///
 /// [`WeightsError`] if the file cannot be read, or names or shapes differ.
 pub fn load(aki: &mut Aki, path: &Path) -> Result<(), WeightsError> {
-    let file = |reason: String| WeightsError::File { path: path.to_owned(), reason };
+    let file = |reason: String| WeightsError::File {
+        path: path.to_owned(),
+        reason,
+    };
     let exists = std::fs::metadata(path).map_err(|error| file(error.to_string()))?;
     if !exists.is_file() {
         return Err(file("not a file".to_owned()));
@@ -68,13 +79,20 @@ pub fn load(aki: &mut Aki, path: &Path) -> Result<(), WeightsError> {
         .remap(names::from_checkpoint())
         .validate(false)
         .allow_partial(true);
-    let result = aki.load_from(&mut store).map_err(|error| file(error.to_string()))?;
+    let result = aki
+        .load_from(&mut store)
+        .map_err(|error| file(error.to_string()))?;
     let missing: Vec<String> = result.missing.into_iter().map(|(name, _)| name).collect();
     let misshapen: Vec<String> = result.errors.iter().map(ApplyError::to_string).collect();
     if missing.is_empty() && misshapen.is_empty() && result.unused.is_empty() {
         return Ok(());
     }
-    Err(WeightsError::Mismatch { path: path.to_owned(), missing, unexpected: result.unused, misshapen })
+    Err(WeightsError::Mismatch {
+        path: path.to_owned(),
+        missing,
+        unexpected: result.unused,
+        misshapen,
+    })
 }
 
 /// Writes a network's weights to a safetensors file that `load` and PyTorch read.
@@ -90,8 +108,9 @@ pub fn save(aki: &Aki, path: &Path) -> Result<(), WeightsError> {
         .remap(names::to_checkpoint())
         .overwrite(true)
         .metadata("format", "pt");
-    aki.save_into(&mut store).map_err(|error| WeightsError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+    aki.save_into(&mut store)
+        .map_err(|error| WeightsError::File {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
 }

@@ -17,7 +17,12 @@ pub fn tiny() -> AkiConfig {
             num_attention_heads: 2,
             layer_norm_eps: 1e-6,
         },
-        resampler: ResamplerConfig { depth: 2, heads: 2, head_dim: 8, num_latents: 3 },
+        resampler: ResamplerConfig {
+            depth: 2,
+            heads: 2,
+            head_dim: 8,
+            num_latents: 3,
+        },
         language: LanguageConfig {
             vocab_size: 22,
             added_tokens: 2,

@@ -127,7 +127,12 @@ impl RunConfig {
         let folder = path.parent().unwrap_or(Path::new(""));
         let folder = std::path::absolute(folder).map_err(TrainError::io("find", folder))?;
         let RunConfig { text, data, .. } = &mut config;
-        for file in data.train.iter_mut().chain(&mut data.test).chain([&mut text.tokenizer]) {
+        for file in data
+            .train
+            .iter_mut()
+            .chain(&mut data.test)
+            .chain([&mut text.tokenizer])
+        {
             *file = tidy(&folder.join(&*file));
         }
         config.validate()?;
@@ -136,7 +141,10 @@ impl RunConfig {
 
     fn validate(&self) -> Result<(), TrainError> {
         let fault = |key: &str, reason: &str| {
-            Err(TrainError::Setting { key: key.to_owned(), reason: reason.to_owned() })
+            Err(TrainError::Setting {
+                key: key.to_owned(),
+                reason: reason.to_owned(),
+            })
         };
         if self.data.train.is_empty() {
             return fault("data.train", "name at least one shard");
@@ -151,9 +159,15 @@ impl RunConfig {
             let key = |key: &str| format!("stage.{}.{key}", stage.name);
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if stage.name.is_empty() || !stage.name.chars().all(plain) {
-                return fault("stage.name", "use letters, digits, - and _; it names a folder");
+                return fault(
+                    "stage.name",
+                    "use letters, digits, - and _; it names a folder",
+                );
             }
-            if self.stage[..index].iter().any(|other| other.name == stage.name) {
+            if self.stage[..index]
+                .iter()
+                .any(|other| other.name == stage.name)
+            {
                 return fault(&key("name"), "two stages have this name");
             }
             let positive = [
@@ -169,18 +183,26 @@ impl RunConfig {
             if !(0.0..=1.0).contains(&stage.augmentation.flip) {
                 return fault(&key("augmentation.flip"), "is a probability, from 0 to 1");
             }
-            let OptimizerConfig { lr, min_lr, warmup_steps, weight_decay, clip_norm } =
-                stage.optimizer;
+            let OptimizerConfig {
+                lr,
+                min_lr,
+                warmup_steps,
+                weight_decay,
+                clip_norm,
+            } = stage.optimizer;
             if !(lr > 0.0 && lr <= 1.0 && min_lr > 0.0 && min_lr <= lr) {
                 return fault(&key("optimizer.lr"), "needs 0 < min_lr <= lr <= 1");
             }
             if stage.steps > 0 && warmup_steps >= stage.steps {
-                return fault(&key("optimizer.warmup_steps"), "must be less than the stage's steps");
+                return fault(
+                    &key("optimizer.warmup_steps"),
+                    "must be less than the stage's steps",
+                );
             }
             if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
                 return fault(&key("optimizer.weight_decay"), "must be 0 or more");
             }
-            if !(clip_norm > 0.0) {
+            if clip_norm.is_nan() || clip_norm <= 0.0 {
                 return fault(&key("optimizer.clip_norm"), "must be more than 0");
             }
         }

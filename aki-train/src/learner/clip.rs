@@ -12,11 +12,17 @@ pub(super) fn clip_global_norm<M: Module>(
     grads: GradientsParams,
     max_norm: f64,
 ) -> GradientsParams {
-    let mut squares = Squares { grads: &grads, sum: None };
+    let mut squares = Squares {
+        grads: &grads,
+        sum: None,
+    };
     module.visit(&mut squares);
     let Some(sum) = squares.sum else { return grads };
     // The small number is PyTorch's, against division by zero.
-    let factor = (sum.sqrt() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
+    let factor = (sum.sqrt() + 1e-6)
+        .recip()
+        .mul_scalar(max_norm)
+        .clamp_max(1.0);
     let mut scale = Scale { grads, factor };
     module.visit(&mut scale);
     scale.grads
@@ -69,7 +75,9 @@ mod tests {
         let clipped = clip_global_norm(&module, grads, max_norm);
         let weight = clipped.get::<2>(module.weight.id).unwrap();
         let bias = clipped.get::<1>(module.bias.as_ref().unwrap().id).unwrap();
-        (weight.square().sum() + bias.square().sum()).sqrt().into_scalar()
+        (weight.square().sum() + bias.square().sum())
+            .sqrt()
+            .into_scalar()
     }
 
     #[test]

@@ -24,7 +24,10 @@ impl ExactMatch {
     pub(crate) const NAME: &str = "Accuracy";
 
     pub(crate) fn new() -> Self {
-        Self { name: Arc::new(Self::NAME.to_owned()), state: NumericMetricState::default() }
+        Self {
+            name: Arc::new(Self::NAME.to_owned()),
+            state: NumericMetricState::default(),
+        }
     }
 
     fn format(&self) -> FormatOptions {
@@ -41,7 +44,10 @@ impl Metric for ExactMatch {
         _: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         let right = exact.iter().filter(|&&right| right).count();
-        self.state.update(100.0 * right as f64 / exact.len().max(1) as f64, exact.len());
+        self.state.update(
+            100.0 * right as f64 / exact.len().max(1) as f64,
+            exact.len(),
+        );
         Ok(self.state.compute_update(self.format()))
     }
 
@@ -58,7 +64,11 @@ impl Metric for ExactMatch {
     }
 
     fn attributes(&self) -> MetricAttributes {
-        NumericAttributes { unit: Some("%".to_owned()), higher_is_better: true }.into()
+        NumericAttributes {
+            unit: Some("%".to_owned()),
+            higher_is_better: true,
+        }
+        .into()
     }
 }
 

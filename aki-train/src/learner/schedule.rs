@@ -14,16 +14,28 @@ pub(crate) fn schedule(
     config: &OptimizerConfig,
     steps: usize,
 ) -> Result<ModuleLrScheduler, TrainError> {
-    let OptimizerConfig { lr, min_lr, warmup_steps, .. } = *config;
-    let descent = CosineAnnealingLrSchedulerConfig::new(lr, steps - warmup_steps).with_min_lr(min_lr);
+    let OptimizerConfig {
+        lr,
+        min_lr,
+        warmup_steps,
+        ..
+    } = *config;
+    let descent =
+        CosineAnnealingLrSchedulerConfig::new(lr, steps - warmup_steps).with_min_lr(min_lr);
     let schedule = if warmup_steps == 0 {
         descent.init()
     } else {
         let ascent = LinearLrSchedulerConfig::new(min_lr, lr, warmup_steps);
-        let parts = vec![LrSchedulerConfig::Linear(ascent), LrSchedulerConfig::Cosine(descent)];
+        let parts = vec![
+            LrSchedulerConfig::Linear(ascent),
+            LrSchedulerConfig::Cosine(descent),
+        ];
         SequentialLrSchedulerConfig::new(parts, vec![warmup_steps]).init()
     };
-    schedule.map_err(|reason| TrainError::Setting { key: "optimizer.lr".to_owned(), reason })
+    schedule.map_err(|reason| TrainError::Setting {
+        key: "optimizer.lr".to_owned(),
+        reason,
+    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Training by steps. Burn's own strategy checkpoints and stops between epochs only.
 
 use burn::data::dataloader::Progress;
+use burn::module::Module;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
-use burn::module::Module;
 
 use super::Trainee;
 
@@ -45,7 +45,12 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         valid: ValidLoader<Trainee>,
         _: usize,
     ) -> (Trainee, SupervisedTrainingEventProcessor<Trainee>) {
-        let TrainingComponents { interrupter, mut event_processor, event_store, .. } = components;
+        let TrainingComponents {
+            interrupter,
+            mut event_processor,
+            event_store,
+            ..
+        } = components;
         let mut checkpointer = components.checkpointer;
         let rest = train.slice(self.start * self.batch, train.num_items());
         let mut batches = rest.iter();
@@ -79,8 +84,9 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
                 let progress = Progress::new(done, total_items, Some("pictures".to_owned()));
                 let lr = Some(learner.lr_current());
                 let item = TrainingItem::new(output.item, progress, Some(step), lr);
-                interrupter
-                    .fail_on_error(event_processor.process_train(LearnerEvent::ProcessedItem(item)));
+                interrupter.fail_on_error(
+                    event_processor.process_train(LearnerEvent::ProcessedItem(item)),
+                );
                 if step.is_multiple_of(self.checkpoint_every)
                     && let Some(checkpointer) = &mut checkpointer
                 {
@@ -92,7 +98,13 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
             }
             interrupter.fail_on_error(event_processor.process_train(LearnerEvent::EndSplit(epoch)));
             if !interrupter.should_stop() {
-                evaluate(&learner.model().valid(), &valid, epoch, &mut event_processor, &interrupter);
+                evaluate(
+                    &learner.model().valid(),
+                    &valid,
+                    epoch,
+                    &mut event_processor,
+                    &interrupter,
+                );
                 interrupter
                     .fail_on_error(event_processor.process_train(LearnerEvent::EndEpoch(epoch)));
             }

@@ -2,8 +2,8 @@
 
 use aki_model::Aki;
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::{Adaptor, LossInput};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
@@ -47,7 +47,10 @@ impl TrainStep for Trainee {
     fn step(&self, input: PolicyBatch) -> TrainOutput<StepOutput> {
         let losses = score(&self.aki, &input).losses;
         let grads = losses.clone().mean().backward();
-        let output = StepOutput { losses: losses.inner(), exact: Vec::new() };
+        let output = StepOutput {
+            losses: losses.inner(),
+            exact: Vec::new(),
+        };
         TrainOutput::new(self, grads, output)
     }
 
@@ -68,7 +71,10 @@ impl InferenceStep for Trainee {
 
     fn step(&self, input: PolicyBatch) -> StepOutput {
         let scores = score(&self.aki, &input);
-        StepOutput { exact: scores.exact(), losses: scores.losses }
+        StepOutput {
+            exact: scores.exact(),
+            losses: scores.losses,
+        }
     }
 }
 

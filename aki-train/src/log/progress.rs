@@ -17,22 +17,24 @@ pub(crate) struct ProgressRenderer {
     names: HashMap<MetricId, String>,
     loss: f64,
     valid: HashMap<String, f64>,
-    /// Items done in the epochs before this one.
+    /// Items done in the epochs before this one. (Burn counts anew in each.)
     base: u64,
     training: bool,
 }
 
 impl ProgressRenderer {
-    /// A bar over a stage of `items`, of which `done` were done before.
-    pub(crate) fn new(stage: &str, items: usize, done: usize) -> Self {
+    /// A bar over a stage of `items`, of which `done` were done before, `base` of them in whole
+    /// epochs.
+    pub(crate) fn new(stage: &str, items: usize, done: usize, base: usize) -> Self {
         let bar = ProgressBar::new(items as u64);
         let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {msg}  {per_sec:.dim} {eta:>4} left";
         let style = ProgressStyle::with_template(template).expect("the template is well-formed");
-        bar.set_style(
-            style.with_key("per_sec", |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
+        bar.set_style(style.with_key(
+            "per_sec",
+            |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
                 write!(text, "{:.0}/s", state.per_sec()).ok();
-            }),
-        );
+            },
+        ));
         bar.set_prefix(stage.to_owned());
         bar.set_position(done as u64);
         bar.reset_eta();
@@ -42,7 +44,7 @@ impl ProgressRenderer {
             names: HashMap::new(),
             loss: f64::NAN,
             valid: HashMap::new(),
-            base: done as u64,
+            base: base as u64,
             training: true,
         }
     }
@@ -66,8 +68,14 @@ impl ProgressRenderer {
 
 impl MetricsRendererTraining for ProgressRenderer {
     fn update_train(&mut self, state: MetricState) {
-        if let Some((name, NumericEntry::Value(value) | NumericEntry::Aggregated { aggregated_value: value, .. })) =
-            self.number(state)
+        if let Some((
+            name,
+            NumericEntry::Value(value)
+            | NumericEntry::Aggregated {
+                aggregated_value: value,
+                ..
+            },
+        )) = self.number(state)
             && name == "Loss"
         {
             self.loss = value;
@@ -105,11 +113,13 @@ impl TrainingProgressLogger for ProgressRenderer {
 
     fn end_split(&mut self) {
         if self.training {
+            self.base = self.bar.position();
             return;
         }
         self.bar.set_message(self.message());
         if self.bar.is_hidden()
-            && let (Some(loss), Some(accuracy)) = (self.valid.get("Loss"), self.valid.get("Accuracy"))
+            && let (Some(loss), Some(accuracy)) =
+                (self.valid.get("Loss"), self.valid.get("Accuracy"))
         {
             let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
             eprintln!(
@@ -143,6 +153,7 @@ impl MetricsRenderer for ProgressRenderer {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
-        self.names.insert(definition.metric_id, definition.name.to_string());
+        self.names
+            .insert(definition.metric_id, definition.name.to_string());
     }
 }

@@ -51,7 +51,8 @@ impl RunLogger {
         let path = run_dir.join("metrics.jsonl");
         let jsonl = JsonlWriter::append(&path)?;
         let (records, _) = read(&path)?;
-        let events = EventWriter::create(run_dir).map_err(TrainError::io("create events in", run_dir))?;
+        let events =
+            EventWriter::create(run_dir).map_err(TrainError::io("create events in", run_dir))?;
         Ok(Self {
             stage: stage.to_owned(),
             batch,
@@ -85,7 +86,10 @@ impl RunLogger {
             let tag = format!("{}/{split}/{name}", record.stage);
             self.events
                 .scalar(&tag, record.step as i64, value as f32)
-                .map_err(TrainError::io("write events in", Path::new("the run folder")))?;
+                .map_err(TrainError::io(
+                    "write events in",
+                    Path::new("the run folder"),
+                ))?;
         }
         Ok(())
     }
@@ -108,7 +112,9 @@ impl MetricLogger for RunLogger {
     fn log(&mut self, update: MetricsUpdate, _: usize, split: &BurnSplit) {
         let (mut now, mut last) = (HashMap::new(), HashMap::new());
         for metric in update.entries_numeric {
-            let Some(name) = self.names.get(&metric.entry.metric_id).cloned() else { continue };
+            let Some(name) = self.names.get(&metric.entry.metric_id).cloned() else {
+                continue;
+            };
             match metric.numeric_entry {
                 Some(NumericEntry::Final(value)) => last.insert(name, value),
                 Some(entry) => now.insert(name, entry.current()),
@@ -148,15 +154,21 @@ impl MetricLogger for RunLogger {
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.names.insert(definition.metric_id, definition.name.to_string());
+        self.names
+            .insert(definition.metric_id, definition.name.to_string());
     }
 
     fn log_epoch_summary(&mut self, summary: EpochSummary) {
         if summary.split != BurnSplit::Valid {
             return;
         }
-        let Some(loss) = self.valid.remove("Loss") else { return };
-        let accuracy = self.valid.remove(ExactMatch::NAME).map(|percent| percent / 100.0);
+        let Some(loss) = self.valid.remove("Loss") else {
+            return;
+        };
+        let accuracy = self
+            .valid
+            .remove(ExactMatch::NAME)
+            .map(|percent| percent / 100.0);
         self.put(&Record {
             stage: self.stage.clone(),
             step: self.step,
@@ -171,7 +183,10 @@ impl MetricLogger for RunLogger {
         self.last = Instant::now();
         if let Err(source) = self.events.flush() {
             let error = TrainError::io("write events in", Path::new("the run folder"))(source);
-            self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.fault
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert(error);
         }
     }
 }

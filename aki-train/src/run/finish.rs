@@ -1,0 +1,133 @@
+//! The end of a run: the model written, measured and shown.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aki_data::{Picture, Sample};
+use aki_model::Aki;
+use aki_model::generate::{Sampler, Sampling, generate};
+use burn::module::Module;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Outcome, Run};
+use crate::TrainError;
+use crate::config::{RunConfig, StageTarget};
+use crate::data::{SampleLoader, SampleOrder};
+use crate::evaluation::{Accuracy, evaluate, majority};
+use crate::folder::{ModelFolder, write_file};
+use crate::log::read;
+use crate::report::{Example, Report, StageResult};
+
+impl Run<'_> {
+    /// Writes the model, measures it and writes the report.
+    pub(super) fn finish(&self, aki: &Aki) -> Result<Outcome, TrainError> {
+        let RunConfig { run_dir, .. } = self.config;
+        let folder = run_dir.join("model");
+        ModelFolder::finish(&folder, aki)?;
+        let interrupted = || {
+            Ok(Outcome::Interrupted {
+                stage: "evaluation".to_owned(),
+            })
+        };
+        let Some(trained) = self.measure("measuring", aki)? else {
+            return interrupted();
+        };
+        let Some(untrained) = self.measure("untrained", &self.fresh_model())? else {
+            return interrupted();
+        };
+        let (records, _) = read(&run_dir.join("metrics.jsonl"))?;
+        let stages = self
+            .config
+            .stage
+            .iter()
+            .filter(|stage| stage.steps > 0)
+            .map(|stage| {
+                let attention = format!("{:?}", stage.attention).to_lowercase();
+                StageResult::from_records(&stage.name, stage.steps, attention, &records)
+            });
+        let report = Report {
+            device: self.options.device_name.clone(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            parameters: aki.num_params(),
+            seconds: records.last().map_or(0.0, |record| record.seconds),
+            stages: stages.collect(),
+            trained,
+            untrained,
+            majority: majority(&self.train, &self.test),
+            examples: self.examples(&folder)?,
+        };
+        report.write(run_dir, &records)?;
+        Ok(Outcome::Complete {
+            report: Box::new(report),
+            fresh: true,
+        })
+    }
+
+    fn measure(&self, what: &str, aki: &Aki) -> Result<Option<Accuracy>, TrainError> {
+        let Some(stage) = self
+            .config
+            .stage
+            .iter()
+            .rev()
+            .find(|stage| stage.target == StageTarget::Questions)
+        else {
+            return Ok(Some(Accuracy::default()));
+        };
+        let batcher = self.batcher(stage, false);
+        let samples: Vec<Sample> = self
+            .test
+            .iter()
+            .filter(|sample| batcher.target.accepts(sample))
+            .cloned()
+            .collect();
+        let items = samples.len();
+        let loader = SampleLoader::new(
+            Arc::new(samples),
+            SampleOrder::File,
+            batcher,
+            self.final_policy(),
+            self.config.evaluation.batch,
+            items,
+        );
+        let bar = ProgressBar::new(items as u64).with_prefix(what.to_owned());
+        let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
+        let progress = |done: usize| bar.set_position(done as u64);
+        let accuracy = evaluate(aki, &loader, &self.options.interrupter, progress);
+        bar.finish_and_clear();
+        accuracy
+    }
+
+    /// Asks the model on disk about some test pictures, which also shows that it can be read back.
+    fn examples(&self, folder: &Path) -> Result<Vec<Example>, TrainError> {
+        let model = ModelFolder::load(folder, &self.options.device)?;
+        let pictures = self.config.run_dir.join("examples");
+        std::fs::create_dir_all(&pictures).map_err(TrainError::io("create", &pictures))?;
+        let asked: Vec<&Sample> = self
+            .test
+            .iter()
+            .filter(|sample| !sample.turns.is_empty())
+            .collect();
+        let wanted = self.config.evaluation.examples.min(asked.len());
+        let mut examples = Vec::new();
+        for number in 0..wanted {
+            // Spread over the test set; of each picture another question.
+            let sample = asked[number * asked.len() / wanted];
+            let turn = &sample.turns[number % sample.turns.len()];
+            let picture = Picture::decode(&sample.picture, &sample.key)?;
+            let file = pictures.join(format!("{}.png", sample.key));
+            write_file(&file, &sample.picture)?;
+            let prompt = model.prompt(&turn.question, Some(&picture))?;
+            let stop = [self.tokenizer.special().eos];
+            let mut sampler = Sampler::new(Sampling::default());
+            let ids = generate(&model.aki, prompt, &stop, 16, &mut sampler, |_| true);
+            examples.push(Example {
+                picture: Path::new("examples").join(file.file_name().unwrap_or_default()),
+                question: turn.question.clone(),
+                answer: self.tokenizer.decode(&ids)?.trim().to_owned(),
+                truth: turn.answer.clone(),
+            });
+        }
+        Ok(examples)
+    }
+}

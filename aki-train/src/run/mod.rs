@@ -1,0 +1,243 @@
+//! A run from beginning to end, or from where it was left.
+
+mod finish;
+mod folder;
+mod stage;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use aki_data::{Batcher, Sample, Template, Tokenizer, read_shards};
+use aki_model::Aki;
+use aki_model::attention::Policy;
+use burn::tensor::Device;
+use burn::train::Interrupter;
+use burn::train::renderer::MetricsRenderer;
+
+use crate::TrainError;
+use crate::checkpoint::{self, Checkpoint};
+use crate::config::{RunConfig, StageConfig, StageTarget};
+use crate::folder::{FolderConfig, ModelFolder};
+use crate::report::Report;
+
+use folder::{claim, keep_config};
+
+/// How a run is carried out.
+pub struct RunOptions {
+    /// Where to compute.
+    pub device: Device,
+    /// The device as the user named it.
+    pub device_name: String,
+    /// Stops the run when asked.
+    pub interrupter: Interrupter,
+    /// Makes the renderer of a stage; without one, progress bars.
+    pub renderer: Option<fn(Interrupter) -> Box<dyn MetricsRenderer>>,
+    /// Told what the user should know: samples skipped, where a run is resumed.
+    pub notice: fn(&str),
+}
+
+/// How a run ended.
+pub enum Outcome {
+    /// It is complete; `fresh` if it was completed by this call.
+    Complete {
+        /// The result.
+        report: Box<Report>,
+        /// Whether anything was done.
+        fresh: bool,
+    },
+    /// The user stopped it; the same command goes on.
+    Interrupted {
+        /// The stage, or `evaluation`.
+        stage: String,
+    },
+}
+
+/// Means and deviations that SigLIP was trained with.
+const NORM: f32 = 0.5;
+
+/// Carries out a run, resuming what its folder already holds.
+///
+/// # Errors
+///
+/// [`TrainError`] if the run cannot begin or go on. What was done stays in the folder.
+pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainError> {
+    let run = Run::prepare(config, options)?;
+    if let Some(report) = Report::read(&config.run_dir)? {
+        return Ok(Outcome::Complete {
+            report: Box::new(report),
+            fresh: false,
+        });
+    }
+    let mut aki = run.fresh_model();
+    let begun = run.resume_point()?;
+    let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
+    for (index, stage) in config.stage.iter().enumerate().skip(first) {
+        if stage.steps == 0 {
+            continue;
+        }
+        let checkpoint = begun
+            .as_ref()
+            .filter(|(at, _)| *at == index)
+            .map(|(_, found)| found);
+        if let Some(found) = checkpoint {
+            (options.notice)(&format!(
+                "resuming {} at step {} of stage {}",
+                config.run_dir.display(),
+                found.step,
+                stage.name
+            ));
+        }
+        match run.stage(stage, aki, checkpoint)? {
+            Some(trained) => aki = trained,
+            None => {
+                return Ok(Outcome::Interrupted {
+                    stage: stage.name.clone(),
+                });
+            }
+        }
+    }
+    run.finish(&aki)
+}
+
+/// What stays the same through a run.
+struct Run<'a> {
+    config: &'a RunConfig,
+    options: &'a RunOptions,
+    tokenizer: Arc<Tokenizer>,
+    train: Arc<Vec<Sample>>,
+    valid: Arc<Vec<Sample>>,
+    test: Arc<Vec<Sample>>,
+    /// Held while the run folder is in use.
+    _lock: File,
+}
+
+impl<'a> Run<'a> {
+    fn prepare(config: &'a RunConfig, options: &'a RunOptions) -> Result<Self, TrainError> {
+        let tokenizer = Tokenizer::from_file(&config.text.tokenizer)?;
+        config
+            .model
+            .validate(tokenizer.base_vocab(), tokenizer.vocab())
+            .map_err(|reason| TrainError::Setting {
+                key: "model".to_owned(),
+                reason,
+            })?;
+        let read = |paths: &[_]| -> Result<Vec<Sample>, TrainError> {
+            let contents = read_shards(paths)?;
+            for skipped in contents.skipped.iter().take(5) {
+                (options.notice)(&format!(
+                    "skipped sample {} of {}: {}",
+                    skipped.key,
+                    skipped.shard.display(),
+                    skipped.reason
+                ));
+            }
+            if !contents.skipped.is_empty() {
+                let (skipped, read) = (contents.skipped.len(), contents.samples.len());
+                (options.notice)(&format!(
+                    "skipped {skipped} broken samples; {read} are whole"
+                ));
+            }
+            Ok(contents.samples)
+        };
+        let (train, valid) = set_aside(read(&config.data.train)?, config.data.valid_samples)?;
+        let mut test = read(&config.data.test)?;
+        if config.evaluation.samples > 0 {
+            test.truncate(config.evaluation.samples);
+        }
+        let lock = claim(&config.run_dir)?;
+        keep_config(config)?;
+        let (train, valid, test) = (Arc::new(train), Arc::new(valid), Arc::new(test));
+        let tokenizer = Arc::new(tokenizer);
+        let run = Self {
+            config,
+            options,
+            tokenizer,
+            train,
+            valid,
+            test,
+            _lock: lock,
+        };
+        let model = run.config.run_dir.join("model");
+        ModelFolder::begin(&model, &run.folder_config(), &config.text.tokenizer)?;
+        Ok(run)
+    }
+
+    fn folder_config(&self) -> FolderConfig {
+        FolderConfig {
+            model: self.config.model.clone(),
+            system: self.config.text.system.clone(),
+            attention: self.final_policy(),
+            norm_mean: NORM,
+            norm_std: NORM,
+        }
+    }
+
+    /// The rule of the last stage that is not left out; it is the model's in use.
+    fn final_policy(&self) -> Policy {
+        let trained = self.config.stage.iter().rev().find(|stage| stage.steps > 0);
+        trained.map_or(Policy::Mma, |stage| stage.attention)
+    }
+
+    fn fresh_model(&self) -> Aki {
+        self.options.device.seed(self.config.seed);
+        self.config
+            .model
+            .init(self.tokenizer.base_vocab(), &self.options.device)
+    }
+
+    /// The last stage that has a checkpoint, and its newest one.
+    fn resume_point(&self) -> Result<Option<(usize, Checkpoint)>, TrainError> {
+        for (index, stage) in self.config.stage.iter().enumerate().rev() {
+            if let Some(newest) = checkpoint::list(&self.config.run_dir, &stage.name)?.pop() {
+                return Ok(Some((index, newest)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn batcher(&self, stage: &StageConfig, training: bool) -> Batcher {
+        let target = match (stage.target, training) {
+            (StageTarget::Questions, false) => aki_data::Target::Questions { per_picture: None },
+            _ => stage.data_target(),
+        };
+        Batcher {
+            tokenizer: self.tokenizer.clone(),
+            template: Template {
+                system: self.config.text.system.clone(),
+            },
+            image_size: self.config.model.vision.image_size,
+            mean: NORM,
+            std: NORM,
+            media_len: self.config.model.resampler.num_latents,
+            target,
+            augmentation: training.then_some(stage.augmentation),
+            seed: self.config.seed,
+        }
+    }
+}
+
+/// Sets `count` samples aside, evenly spread, the same whatever the seed.
+fn set_aside(samples: Vec<Sample>, count: usize) -> Result<(Vec<Sample>, Vec<Sample>), TrainError> {
+    if count == 0 || count >= samples.len() {
+        let reason = format!(
+            "must be at least 1 and less than the {} samples",
+            samples.len()
+        );
+        return Err(TrainError::Setting {
+            key: "data.valid_samples".to_owned(),
+            reason,
+        });
+    }
+    let (mut train, mut valid) = (Vec::new(), Vec::new());
+    let all = samples.len();
+    for (index, sample) in samples.into_iter().enumerate() {
+        // True for exactly `count` of all indices.
+        let aside = (index + 1) * count / all > index * count / all;
+        if aside {
+            valid.push(sample);
+        } else {
+            train.push(sample);
+        }
+    }
+    Ok((train, valid))
+}
