@@ -36,7 +36,7 @@ pub enum Command {
         /// Change a value of the run file, e.g. seed=2 or stage.questions.steps=100
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
-        /// Where to compute: auto, cpu, wgpu[:n] or cuda[:n]
+        /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
         #[arg(long, default_value = "auto")]
         device: DeviceChoice,
         /// Burn's dashboard instead of progress bars
@@ -118,7 +118,7 @@ pub struct ModelArgs {
     /// The picture; leave it out to ask without one
     #[arg(long, short, value_name = "FILE")]
     pub image: Option<PathBuf>,
-    /// Where to compute: auto, cpu, wgpu[:n] or cuda[:n]
+    /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
     /// Longest answer

@@ -15,6 +15,7 @@ const MISTAKE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    use_no_gpu_unasked();
     let args = args::Args::parse();
     match commands::run(args) {
         Ok(commands::Done::Finished) => ExitCode::SUCCESS,
@@ -30,5 +31,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(MISTAKE)
         }
+    }
+}
+
+/// Burn reads an optimizer's state back on its default device before the state goes where the
+/// weights are. With WGPU built in that default is a GPU, which a machine may not have.
+fn use_no_gpu_unasked() {
+    if cfg!(feature = "flex") && std::env::var_os("BURN_DEVICE").is_none() {
+        // SAFETY: called first in `main`, when there is no other thread that could read the
+        // environment.
+        unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
 }

@@ -107,7 +107,7 @@ impl Checkpoint {
     /// [`TrainError::Checkpoint`] if the file is damaged or another model's.
     pub fn load_model(&self, aki: Aki) -> Result<Aki, TrainError> {
         let record = ModuleRecord::load(self.path.join(FILES[0])).map_err(self.fault(FILES[0]))?;
-        let trainee = Trainee::new(aki, 1.0).try_load_record(record);
+        let trainee = Trainee::new(aki, 1.0, 1).try_load_record(record);
         trainee.map(Trainee::into_aki).map_err(self.fault(FILES[0]))
     }
 

@@ -17,6 +17,26 @@ pub struct PolicyBatch {
     pub policy: Policy,
 }
 
+impl PolicyBatch {
+    /// Labels that a loss can be computed for.
+    pub fn labels(&self) -> usize {
+        self.batch.labelled().1.len()
+    }
+
+    /// At most `parts` batches of about equally many pictures, each with its rows. Rows keep their
+    /// padding.
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        self.batch
+            .split(parts)
+            .into_iter()
+            .map(|batch| Self {
+                batch,
+                policy: self.policy,
+            })
+            .collect()
+    }
+}
+
 /// Items `range` of an endless stream over some samples, in batches.
 ///
 /// An item is a picture with its text. Item `i` is the same whoever asks: resuming is slicing.

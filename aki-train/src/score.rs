@@ -1,6 +1,5 @@
 //! One forward pass over a batch: the loss of every label and the likeliest token in its place.
 
-use aki_data::{Batch, IGNORE};
 use aki_model::attention::{AttentionLayout, Document};
 use aki_model::{Aki, MediaSpan};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -66,7 +65,7 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
     let x_btd = aki.fuse(ids_bt, Some(aki.encode(pixels)), &spans);
     let hidden_btd = aki.forward(x_btd, &layout, None);
 
-    let (places, labels, row_labels) = labelled(batch);
+    let (places, labels, row_labels) = batch.labelled();
     let (losses, likeliest) = aki.score(hidden_btd, &places, &labels);
     Scores {
         losses,
@@ -74,24 +73,6 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
         labels,
         row_labels,
     }
-}
-
-/// The place before each label, the labels, and how many each row has. A label at a row's first
-/// token has nothing before it to predict it from (`<s>` in a caption) and is left out.
-fn labelled(batch: &Batch) -> (Vec<usize>, Vec<u32>, Vec<usize>) {
-    let len = batch.seq_len;
-    let (mut places, mut labels, mut row_labels) = (Vec::new(), Vec::new(), Vec::new());
-    for row in 0..batch.rows.len() {
-        let before = labels.len();
-        for at in row * len + 1..(row + 1) * len {
-            if batch.labels[at] != IGNORE {
-                places.push(at - 1);
-                labels.push(batch.labels[at] as u32);
-            }
-        }
-        row_labels.push(labels.len() - before);
-    }
-    (places, labels, row_labels)
 }
 
 impl Scores {

@@ -54,6 +54,66 @@ pub struct Media {
     pub picture: usize,
 }
 
+impl Batch {
+    /// For the loss: the flat place before each label, the labels' tokens, and how many each row
+    /// has. A label at a row's first token has nothing before it to be predicted from (`<s>` in a
+    /// caption) and is left out.
+    pub fn labelled(&self) -> (Vec<usize>, Vec<u32>, Vec<usize>) {
+        let len = self.seq_len;
+        let (mut places, mut labels, mut row_labels) = (Vec::new(), Vec::new(), Vec::new());
+        for row in 0..self.rows.len() {
+            let before = labels.len();
+            for at in row * len + 1..(row + 1) * len {
+                if self.labels[at] != IGNORE {
+                    places.push(at - 1);
+                    labels.push(self.labels[at] as u32);
+                }
+            }
+            row_labels.push(labels.len() - before);
+        }
+        (places, labels, row_labels)
+    }
+
+    /// At most `parts` batches of about equally many pictures, each with its rows, in order. The
+    /// length of the rows stays as it is. Rows without a picture go to the first.
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        let parts = parts.clamp(1, self.picture_count.max(1));
+        let pixels = 3 * self.image_size * self.image_size;
+        let mut split: Vec<Self> = (0..parts)
+            .map(|part| {
+                let [first, end] = [part, part + 1].map(|part| part * self.picture_count / parts);
+                Self {
+                    pictures: self.pictures[first * pixels..end * pixels].to_vec(),
+                    picture_count: end - first,
+                    image_size: self.image_size,
+                    input_ids: Vec::new(),
+                    labels: Vec::new(),
+                    rows: Vec::new(),
+                    seq_len: self.seq_len,
+                }
+            })
+            .collect();
+        for (row, tokens) in self.rows.into_iter().zip(0..) {
+            let picture = row.media.first().map_or(0, |media| media.picture);
+            let owner = (0..parts)
+                .find(|part| picture < (part + 1) * self.picture_count / parts)
+                .unwrap_or(0);
+            let first = owner * self.picture_count / parts;
+            let mut row = row;
+            for media in &mut row.media {
+                media.picture -= first;
+            }
+            let tokens = tokens * self.seq_len..(tokens + 1) * self.seq_len;
+            split[owner]
+                .input_ids
+                .extend_from_slice(&self.input_ids[tokens.clone()]);
+            split[owner].labels.extend_from_slice(&self.labels[tokens]);
+            split[owner].rows.push(row);
+        }
+        split
+    }
+}
+
 /// A row's description and its ids, before padding.
 pub(super) struct EncodedRow {
     pub(super) row: Row,

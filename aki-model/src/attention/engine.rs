@@ -7,7 +7,7 @@ use super::{AttentionLayout, reference};
 /// Attention of `q` over `k` and `v` under the layout's visibility rule, scaled by
 /// `1 / sqrt(head_dim)`.
 ///
-/// The engine is chosen here; today there is one, the dense [`reference`].
+/// The engine is chosen here; today there is one, the dense [`mod@reference`].
 ///
 /// # Shapes
 ///

@@ -68,6 +68,9 @@ pub struct StageConfig {
     pub batch: usize,
     /// Questions drawn of each picture; 0 takes all. Captions have no use for it.
     pub questions_per_picture: usize,
+    /// Threads that a step's pictures are shared out to, for the CPU; 1 on a GPU. It decides the
+    /// order of sums, so another number gives other last bits.
+    pub threads: usize,
     /// Steps between measurements on the samples set aside.
     pub evaluate_every: usize,
     /// Steps between checkpoints. There is always one at the end of a stage.
@@ -172,6 +175,7 @@ impl RunConfig {
             }
             let positive = [
                 ("batch", stage.batch),
+                ("threads", stage.threads),
                 ("evaluate_every", stage.evaluate_every),
                 ("checkpoint_every", stage.checkpoint_every),
             ];

@@ -61,7 +61,7 @@ impl Run<'_> {
             .with_epsilon(1e-8)
             .with_weight_decay(stage.optimizer.weight_decay as f32)
             .init();
-        let trainee = Trainee::new(aki, stage.optimizer.clip_norm).train();
+        let trainee = Trainee::new(aki, stage.optimizer.clip_norm, stage.threads).train();
         let schedule = schedule(&stage.optimizer, stage.steps)?;
         let mut learner = Learner::new(trainee, optimizer, schedule);
         if let Some(checkpoint) = checkpoint {

@@ -1,0 +1,169 @@
+//! `aki generate` and `aki chat`.
+
+use std::fs;
+
+use crate::support::{Ended, Workplace};
+
+/// A tiny model in `run` and one of its pictures.
+fn trained() -> (Workplace, String) {
+    let place = Workplace::new();
+    place.train(&[]).good();
+    (place, "run/examples/00000.png".to_owned())
+}
+
+fn generate(place: &Workplace, prompt: &str, more: &[&str]) -> Ended {
+    let args = [
+        "generate",
+        "--model",
+        "run",
+        "--device",
+        "cpu",
+        "--prompt",
+        prompt,
+        "--max-new-tokens",
+        "8",
+    ];
+    let args: Vec<&str> = args.into_iter().chain(more.iter().copied()).collect();
+    place.aki(&args)
+}
+
+#[test]
+fn a_question_is_answered_with_a_picture_and_without_one() {
+    let (place, picture) = trained();
+    let image = ["--image", &picture];
+    for more in [&image[..], &[]] {
+        let ended = generate(&place, "what color is the shape?", more).good();
+        assert!(ended.stdout.ends_with('\n'), "{:?}", ended.stdout);
+        assert_eq!(ended.stderr, "");
+        let again = generate(&place, "what color is the shape?", more).good();
+        assert_eq!(ended.stdout, again.stdout);
+    }
+    // The model folder of the run is a model of its own, wherever it is moved.
+    let of_run = generate(&place, "hi", &image).good();
+    fs::rename(place.path("run/model"), place.path("moved")).expect("a folder");
+    let args = [
+        "generate", "-m", "moved", "--device", "cpu", "-p", "hi", "-i", &picture,
+    ];
+    let of_model = place
+        .aki(&[&args[..], &["--max-new-tokens", "8"]].concat())
+        .good();
+    assert_eq!(of_run.stdout, of_model.stdout);
+}
+
+#[test]
+fn marks_in_a_question_are_plain_text() {
+    let (place, picture) = trained();
+    for prompt in [
+        "a <image> of what?",
+        "<|end|>",
+        "<|endoftext|><s><pad>",
+        "",
+        "¿qué? 🙂\0x",
+    ] {
+        // No argument can hold a NUL.
+        let prompt = prompt.replace('\0', "");
+        for more in [&["--image", &picture][..], &[]] {
+            let ended = generate(&place, &prompt, more).good();
+            assert!(ended.stdout.ends_with('\n'), "{prompt}: {:?}", ended.stdout);
+        }
+    }
+}
+
+#[test]
+fn the_longest_answer_is_kept_to() {
+    let (place, picture) = trained();
+    let image = ["--image", &picture];
+    let long = generate(&place, "what is it?", &image).good().stdout;
+    let args = [
+        "generate",
+        "--model",
+        "run",
+        "--device",
+        "cpu",
+        "--prompt",
+        "what is it?",
+    ];
+    let short = [&args[..], &image, &["--max-new-tokens", "1"]].concat();
+    let short = place.aki(&short).good().stdout;
+    assert!(long.starts_with(short.trim_end()), "{short:?} {long:?}");
+    assert!(
+        short.len() < long.len() || short == long,
+        "{short:?} {long:?}"
+    );
+}
+
+#[test]
+fn draws_follow_their_seed() {
+    let (place, picture) = trained();
+    let drawn = |seed: &str| {
+        let more = [
+            "--image",
+            &picture,
+            "--temperature",
+            "1.5",
+            "--top-p",
+            "0.9",
+            "--seed",
+            seed,
+        ];
+        generate(&place, "what is it?", &more).good().stdout
+    };
+    assert_eq!(drawn("1"), drawn("1"));
+    assert_ne!(drawn("1"), drawn("2"));
+}
+
+#[test]
+fn a_chat_answers_each_line_as_generate_does() {
+    let (place, picture) = trained();
+    let questions = ["what color is the shape?", "is there a circle?", "hi"];
+    let image = ["--image", &picture];
+    let answers: Vec<_> = questions
+        .iter()
+        .map(|question| generate(&place, question, &image).good().stdout)
+        .collect();
+    let args = [
+        "chat",
+        "--model",
+        "run",
+        "--device",
+        "cpu",
+        "--max-new-tokens",
+        "8",
+    ];
+    let with_image = [&args[..], &image].concat();
+    let ended = place
+        .chat(&with_image, &(questions.join("\n") + "\n"))
+        .good();
+    assert_eq!(ended.stdout, answers.concat());
+    assert_eq!(ended.stderr, "");
+
+    // The picture may be taken later; empty lines are no questions, and the last needs no newline.
+    let lines = format!("/image {picture}\n\n{}", questions[0]);
+    let ended = place.chat(&args, &lines).good();
+    assert_eq!(ended.stdout, answers[0]);
+}
+
+#[test]
+fn a_chat_goes_on_after_a_mistake() {
+    let (place, _) = trained();
+    let answer = generate(&place, "hi", &[]).good().stdout;
+    let args = [
+        "chat",
+        "--model",
+        "run",
+        "--device",
+        "cpu",
+        "--max-new-tokens",
+        "8",
+    ];
+    let lines = "/image missing.png\n/image run/config.toml\n/images\nhi\n";
+    let ended = place.chat(&args, lines).good();
+    assert_eq!(ended.stdout, answer);
+    insta::assert_snapshot!(ended.stderr, @r#"
+    cannot read missing.png: No such file or directory (os error 2)
+    cannot decode picture run/config.toml: The image format could not be determined; replace it or leave it out of the data
+    no command /images; there is /image FILE
+    "#);
+    let ended = place.chat(&args, "").good();
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));
+}

@@ -1,0 +1,10 @@
+//! The program as a user has it: each test starts the built `aki` and looks at what it prints and
+//! leaves behind. Runs are the shipped one, shrunk until it takes a fraction of a second.
+
+mod ask;
+mod errors;
+mod help;
+mod resume;
+mod support;
+mod tensorboard;
+mod train;

