@@ -100,7 +100,7 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print a run file as it would be used, overrides and absolute paths included
+    /// Print a run file as it would be used, overrides laid over it and with paths made absolute
     Show {
         /// The run file; the built-in easy-VQA run if left out
         file: Option<PathBuf>,

@@ -29,7 +29,10 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("error: {error:#}");
-            ExitCode::from(MISTAKE)
+            match error.downcast_ref::<aki_train::TrainError>() {
+                Some(error) if !error.is_mistake() => ExitCode::FAILURE,
+                _ => ExitCode::from(MISTAKE),
+            }
         }
     }
 }

@@ -38,17 +38,9 @@ impl AkiConfig {
         self.language
             .validate()
             .map_err(|fault| format!("model.language: {fault}"))?;
-        let ResamplerConfig {
-            heads,
-            head_dim,
-            num_latents,
-            ..
-        } = self.resampler;
-        if heads * head_dim * num_latents == 0 {
-            return Err(
-                "model.resampler: heads, head_dim and num_latents must be at least 1".into(),
-            );
-        }
+        self.resampler
+            .validate()
+            .map_err(|fault| format!("model.resampler: {fault}"))?;
         let LanguageConfig {
             vocab_size,
             added_tokens,

@@ -20,6 +20,7 @@ pub mod attention;
 pub mod generate;
 pub mod language;
 pub mod resampler;
+mod sizes;
 pub mod vision;
 pub mod weights;
 

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, mma_attention};
+use crate::sizes::at_least_one;
 
 /// Shape of a [`PerceiverResampler`]. Its width is the vision tower's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,19 @@ pub struct ResamplerConfig {
 }
 
 impl ResamplerConfig {
+    /// What is wrong with the numbers, if anything.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the key at fault.
+    pub fn validate(&self) -> Result<(), String> {
+        at_least_one(&[
+            ("heads", self.heads),
+            ("head_dim", self.head_dim),
+            ("num_latents", self.num_latents),
+        ])
+    }
+
     /// Draws the weights for patches of width `d_vision` and a language model of width `d_model`.
     pub fn init(&self, d_vision: usize, d_model: usize, device: &Device) -> PerceiverResampler {
         let inner = self.heads * self.head_dim;

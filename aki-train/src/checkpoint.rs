@@ -1,8 +1,8 @@
 //! Checkpoints: `checkpoints/{stage}/step-{n}/` with the model, the optimizer and the schedule.
 //!
-//! Each file appears under its name only when it is whole, the model's last of the three being
-//! awaited: a folder counts only with all of them. The order of samples is a function of the seed
-//! and the step, so nothing else is needed to go on as if nothing had happened.
+//! Each file appears under its name only when it is whole, and a folder counts only with all three;
+//! the one before stays until then. The order of samples is a function of the seed and the step, so
+//! nothing else is needed to go on as if nothing had happened.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,8 @@ use burn::train::checkpoint::{
 use burn::train::metric::store::EventStoreClient;
 
 use crate::TrainError;
+use crate::config::StageConfig;
+use crate::files::sync_folder_of;
 use crate::learner::Trainee;
 
 const FILES: [&str; 3] = ["model.bpk", "optimizer.bpk", "schedule.bpk"];
@@ -66,29 +68,41 @@ pub fn list(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> 
     Ok(found)
 }
 
-/// The newest whole checkpoint of a run folder, whatever its stage.
+/// The last of a run's stages that has a whole checkpoint, and its newest one.
 ///
 /// # Errors
 ///
 /// [`TrainError::Io`] if a folder cannot be listed.
-pub fn newest_in(run_dir: &Path) -> Result<Option<Checkpoint>, TrainError> {
-    let folder = run_dir.join("checkpoints");
-    let mut newest: Option<(std::time::SystemTime, Checkpoint)> = None;
-    for stage in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-        let Some(name) = stage.file_name().to_str().map(str::to_owned) else {
-            continue;
-        };
-        let Some(last) = list(run_dir, &name)?.pop() else {
-            continue;
-        };
-        let written = std::fs::metadata(last.path.join(FILES[0]))
-            .and_then(|metadata| metadata.modified())
-            .map_err(TrainError::io("read", &last.path))?;
-        if newest.as_ref().is_none_or(|(when, _)| *when < written) {
-            newest = Some((written, last));
+pub fn newest(
+    run_dir: &Path,
+    stages: &[StageConfig],
+) -> Result<Option<(usize, Checkpoint)>, TrainError> {
+    for (index, stage) in stages.iter().enumerate().rev() {
+        if let Some(newest) = list(run_dir, &stage.name)?.pop() {
+            return Ok(Some((index, newest)));
         }
     }
-    Ok(newest.map(|(_, checkpoint)| checkpoint))
+    Ok(None)
+}
+
+/// Removes what a crash left of checkpoints that never became whole.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if a folder cannot be listed or removed.
+pub fn remove_partial(run_dir: &Path, stage: &str) -> Result<(), TrainError> {
+    let whole = list(run_dir, stage)?;
+    let folder = run_dir.join("checkpoints").join(stage);
+    for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+        let path = entry.map_err(TrainError::io("list", &folder))?.path();
+        let ours = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("step-"));
+        if ours && whole.iter().all(|checkpoint| checkpoint.path != path) {
+            std::fs::remove_dir_all(&path).map_err(TrainError::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 impl Checkpoint {
@@ -168,12 +182,20 @@ impl<R: BurnCheckpoint> Checkpointer<R> for FileWriter {
         std::fs::File::open(&temporary)
             .and_then(|file| file.sync_all())
             .map_err(io)?;
-        std::fs::rename(&temporary, &path).map_err(io)
+        std::fs::rename(&temporary, &path)
+            .and_then(|()| sync_folder_of(&path))
+            .map_err(io)
     }
 
     fn delete(&self, step: usize) -> Result<(), CheckpointerError> {
         let path = self.path(step);
-        std::fs::remove_file(&path).map_err(CheckpointerError::IOError)?;
+        match std::fs::remove_file(&path) {
+            // Someone tidied up; all the better.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(CheckpointerError::IOError(error));
+            }
+            _ => {}
+        }
         // The last of the three files takes the folder with it.
         if let Some(folder) = path.parent() {
             std::fs::remove_dir(folder).ok();

@@ -43,45 +43,33 @@ impl PolicyBatch {
 #[derive(Clone)]
 pub struct SampleLoader {
     samples: Arc<Vec<Sample>>,
-    order: Arc<SampleOrder>,
+    /// The shuffle; without one, samples come as they stand.
+    order: Option<Arc<Order>>,
     batcher: Arc<Batcher>,
     policy: Policy,
     batch: usize,
     range: std::ops::Range<usize>,
 }
 
-/// In which order samples come.
-pub enum SampleOrder {
-    /// As they stand.
-    File,
-    /// Shuffled anew each pass.
-    Shuffled(Order),
-}
-
 impl SampleLoader {
-    /// The first `items` of the stream, `batch` at a time.
+    /// The first `items` of the stream, `batch` at a time: in the shuffled `order`, or as they
+    /// stand.
     pub fn new(
-        samples: Arc<Vec<Sample>>,
-        order: SampleOrder,
+        samples: Vec<Sample>,
+        order: Option<Order>,
         batcher: Batcher,
         policy: Policy,
         batch: usize,
         items: usize,
     ) -> Self {
-        let (order, batcher) = (Arc::new(order), Arc::new(batcher));
         Self {
-            samples,
-            order,
-            batcher,
+            samples: Arc::new(samples),
+            order: order.map(Arc::new),
+            batcher: Arc::new(batcher),
             policy,
             batch,
             range: 0..items,
         }
-    }
-
-    /// Batches that an iteration yields.
-    pub fn num_batches(&self) -> usize {
-        self.range.len().div_ceil(self.batch)
     }
 
     /// The items that the next batch holds, from `start` on.
@@ -89,10 +77,7 @@ impl SampleLoader {
         let end = (start + self.batch).min(self.range.end);
         let items: Vec<(usize, &Sample)> = (start..end)
             .map(|item| {
-                let index = match self.order.as_ref() {
-                    SampleOrder::File => item,
-                    SampleOrder::Shuffled(order) => order.index(item),
-                };
+                let index = self.order.as_ref().map_or(item, |order| order.index(item));
                 (item, &self.samples[index])
             })
             .collect();

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::log::JsonlError;
+
 /// Why a run cannot begin or go on.
 #[derive(Debug, Error)]
 pub enum TrainError {
@@ -18,6 +20,9 @@ pub enum TrainError {
         /// What is wrong and what would be right.
         reason: String,
     },
+    /// The network's shape is at fault.
+    #[error("{0}")]
+    Network(String),
     /// The data are at fault.
     #[error(transparent)]
     Data(#[from] aki_data::DataError),
@@ -26,9 +31,9 @@ pub enum TrainError {
     Weights(#[from] aki_model::weights::WeightsError),
     /// The metrics file is at fault.
     #[error(transparent)]
-    Metrics(#[from] crate::log::JsonlError),
+    Metrics(#[from] JsonlError),
     /// A file cannot be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -77,8 +82,32 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// Whether the user can mend it by asking for something else; otherwise the machine failed (a
+    /// full disk, say).
+    pub fn is_mistake(&self) -> bool {
+        use std::io::ErrorKind as Kind;
+        match self {
+            Self::Learner(_) => false,
+            Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => matches!(
+                source.kind(),
+                Kind::NotFound
+                    | Kind::PermissionDenied
+                    | Kind::NotADirectory
+                    | Kind::IsADirectory
+                    | Kind::AlreadyExists
+                    | Kind::InvalidData
+                    | Kind::InvalidFilename
+                    | Kind::ReadOnlyFilesystem
+            ),
+            _ => true,
+        }
+    }
+
     /// An I/O error with what was tried and where.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io {
             action,

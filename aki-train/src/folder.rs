@@ -1,7 +1,7 @@
 //! A model folder: `config.json`, `model.safetensors` and `tokenizer.json`, all that is needed to
 //! ask it something.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use aki_data::{Picture, Template, Tokenizer};
@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::checkpoint;
+use crate::config::RunConfig;
+use crate::files::write_whole;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -81,10 +83,20 @@ impl ModelFolder {
             .map_err(fault)?;
         let mut aki = config.model.init(tokenizer.base_vocab(), device);
         let weights_file = folder.join(WEIGHTS);
-        match checkpoint::newest_in(path)? {
+        if weights_file.exists() {
+            weights::load(&mut aki, &weights_file)?;
+        } else {
             // A run that has not ended: its folder has no weights yet.
-            Some(newest) if !weights_file.exists() => aki = newest.load_model(aki)?,
-            _ => weights::load(&mut aki, &weights_file)?,
+            let run = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
+            let Ok(run) = toml::from_str::<RunConfig>(&run) else {
+                return Err(fault(format!("{WEIGHTS} is missing")));
+            };
+            let Some((_, newest)) = checkpoint::newest(path, &run.stage)? else {
+                return Err(fault(
+                    "this run has not come to its first checkpoint yet".to_owned(),
+                ));
+            };
+            aki = newest.load_model(aki)?;
         }
         Ok(Self {
             config,
@@ -114,13 +126,6 @@ impl ModelFolder {
     /// [`TrainError::Weights`] if they cannot be written.
     pub fn finish(folder: &Path, aki: &Aki) -> Result<(), TrainError> {
         Ok(weights::save(aki, &folder.join(WEIGHTS))?)
-    }
-
-    /// Whether the folder is complete.
-    pub fn is_whole(folder: &Path) -> bool {
-        [CONFIG, WEIGHTS, TOKENIZER]
-            .iter()
-            .all(|name| folder.join(name).is_file())
     }
 
     /// A question about a picture, or without one, ready for [`aki_model::generate::generate`].
@@ -175,19 +180,7 @@ impl ModelFolder {
     }
 }
 
-/// Writes a file under a temporary name, flushes it to the disk, and gives it its name.
+/// Writes a whole file, naming it if that fails.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let folder: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        // As any file the user writes; temporary files are private by default.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(&folder)?;
-        std::io::Write::write_all(&mut file, bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(TrainError::io("write", path))
+    write_whole(path, bytes).map_err(TrainError::io("write", path))
 }

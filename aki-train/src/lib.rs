@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod evaluation;
+mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;

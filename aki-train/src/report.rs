@@ -43,11 +43,11 @@ pub struct StageResult {
     /// Who may look at whom.
     pub attention: String,
     /// Mean training loss of the last 50 steps.
-    pub train_loss: f64,
+    pub train_loss: Option<f64>,
     /// Loss on the samples set aside, at the end.
-    pub valid_loss: f64,
+    pub valid_loss: Option<f64>,
     /// Share of exactly right texts on the samples set aside, at the end.
-    pub valid_accuracy: f64,
+    pub valid_accuracy: Option<f64>,
 }
 
 /// A question asked of the finished model.
@@ -64,7 +64,7 @@ pub struct Example {
 }
 
 impl StageResult {
-    /// A stage's last figures out of the run's records. NaN where there are none.
+    /// A stage's last figures out of the run's records; none where there is no number.
     pub(crate) fn from_records(
         name: &str,
         steps: usize,
@@ -86,11 +86,29 @@ impl StageResult {
             name: name.to_owned(),
             steps,
             attention,
-            train_loss: losses.iter().sum::<f64>() / losses.len() as f64,
-            valid_loss: valid.map_or(f64::NAN, |record| record.loss),
-            valid_accuracy: valid.and_then(|record| record.accuracy).unwrap_or(f64::NAN),
+            train_loss: number(losses.iter().sum::<f64>() / losses.len() as f64),
+            valid_loss: valid.and_then(|record| number(record.loss)),
+            valid_accuracy: valid.and_then(|record| record.accuracy),
         }
     }
+}
+
+/// JSON has no NaN, and a report none either.
+fn number(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+fn loss(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// A text that may stand in a cell of a Markdown table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 impl Report {
@@ -99,7 +117,6 @@ impl Report {
         let mut text = String::from(
             "| question | asked | majority | untrained | trained |\n|---|---:|---:|---:|---:|\n",
         );
-        let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
         let of = |accuracy: &Accuracy, kind: &str| {
             percent(
                 accuracy
@@ -114,7 +131,7 @@ impl Report {
             writeln!(
                 text,
                 "| {:<8} | {:>5} | {:>8} | {:>9} | {:>7} |",
-                kind,
+                cell(kind),
                 tally.asked,
                 of(&self.majority, kind),
                 of(&self.untrained, kind),
@@ -152,13 +169,13 @@ impl Report {
         for stage in &self.stages {
             writeln!(
                 text,
-                "| {} | {} | {} | {:.4} | {:.4} | {:.2} % |",
+                "| {} | {} | {} | {} | {} | {} |",
                 stage.name,
                 stage.attention,
                 stage.steps,
-                stage.train_loss,
-                stage.valid_loss,
-                100.0 * stage.valid_accuracy
+                loss(stage.train_loss),
+                loss(stage.valid_loss),
+                stage.valid_accuracy.map_or("-".to_owned(), percent)
             )
             .ok();
         }
@@ -172,8 +189,11 @@ impl Report {
             } = example;
             writeln!(
                 text,
-                "| ![]({}) | {question} | {answer} | {truth} |",
-                picture.display()
+                "| ![]({}) | {} | {} | {} |",
+                picture.display(),
+                cell(question),
+                cell(answer),
+                cell(truth)
             )
             .ok();
         }

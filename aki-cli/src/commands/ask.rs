@@ -25,16 +25,23 @@ pub fn chat(args: &ModelArgs) -> Result<()> {
     let mut session = Session::open(args)?;
     let person = std::io::stdin().is_terminal();
     if person {
-        println!("Ask about the picture. /image FILE takes another one, Ctrl-D ends.");
+        writeln!(
+            std::io::stdout(),
+            "Ask about the picture. /image FILE takes another one, Ctrl-D ends."
+        )?;
     }
-    let mut lines = std::io::stdin().lock().lines();
+    let mut input = std::io::stdin().lock();
     loop {
         if person {
-            print!("> ");
+            write!(std::io::stdout(), "> ")?;
             std::io::stdout().flush()?;
         }
-        let Some(line) = lines.next() else { break };
-        let line = line?;
+        let mut line = Vec::new();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        // A byte that is no UTF-8 is a slip of the terminal, not a reason to end the chat.
+        let line = String::from_utf8_lossy(&line);
         let line = line.trim();
         if let Some(file) = line.strip_prefix("/image ") {
             match Picture::open(file.trim().as_ref()) {
@@ -113,7 +120,10 @@ impl Session {
         if let Some(error) = fault {
             return Err(error);
         }
-        writeln!(out)?;
+        // What was held back as part of a character, and never became one.
+        let text = tokenizer.decode(&ids)?;
+        let rest = text.trim_start().strip_prefix(printed.as_str());
+        writeln!(out, "{}", rest.unwrap_or_default())?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ mod config;
 mod mask;
 mod train;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -48,7 +49,10 @@ pub fn run(args: Args) -> Result<Done> {
         }
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "aki", &mut std::io::stdout());
+            // Into memory first: the generator panics where a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "aki", &mut script);
+            std::io::stdout().write_all(&script)?;
         }
     }
     Ok(Done::Finished)

@@ -1,11 +1,11 @@
 //! `aki train`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use aki_data::Picture;
 use aki_train::config::RunConfig;
-use aki_train::report::Report;
+use aki_train::report::{Example, Report};
 use aki_train::run::{Outcome, RunOptions, train};
 use anyhow::Result;
 use burn::train::Interrupter;
@@ -55,7 +55,7 @@ pub fn run(file: &Path, set: &[String], device: DeviceChoice, tui: bool) -> Resu
                     run_dir.display()
                 );
             }
-            show(&report, run_dir);
+            show(&report, run_dir)?;
             Ok(Done::Finished)
         }
     }
@@ -76,22 +76,27 @@ fn stop_on_ctrl_c(interrupter: Interrupter) {
     }
 }
 
-fn show(report: &Report, run_dir: &Path) {
-    println!("\n{}", report.table());
+fn show(report: &Report, run_dir: &Path) -> Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{}", report.table())?;
     for example in &report.examples {
         if let Ok(picture) = Picture::open(&run_dir.join(&example.picture)) {
-            print!("{}", terminal::picture(&picture.resize(24, 24)));
+            write!(out, "{}", terminal::picture(&picture.resize(24, 24)))?;
         }
-        println!("{}", example.question);
-        println!("  answer: {}    truth: {}\n", example.answer, example.truth);
+        let Example {
+            question,
+            answer,
+            truth,
+            ..
+        } = example;
+        writeln!(out, "{question}\n  answer: {answer}    truth: {truth}\n")?;
     }
-    println!(
-        "{:.0} s of training; report: {}",
+    writeln!(
+        out,
+        "{:.0} s of training; report: {}\nask it: aki generate --model {} --image FILE --prompt \"What color is the shape?\"",
         report.seconds,
-        run_dir.join("report.md").display()
-    );
-    println!(
-        "ask it: aki generate --model {} --image FILE --prompt \"What color is the shape?\"",
+        run_dir.join("report.md").display(),
         run_dir.display()
-    );
+    )?;
+    Ok(())
 }

@@ -10,7 +10,7 @@ use super::Picture;
 /// Flipping makes "left" and "right" wrong and writing unreadable, so it must be
 /// asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Augmentation {
     /// Probability of a horizontal flip, 0 to 1.
     pub flip: f32,

@@ -62,11 +62,6 @@ impl Picture {
         Self::decode(&bytes, &path.display().to_string())
     }
 
-    /// Reads the header only: the error says why this is no picture we decode.
-    pub(crate) fn check_header(bytes: &[u8]) -> Result<(), String> {
-        decoder(bytes).map(drop)
-    }
-
     /// Resizes with Pillow's antialiased bicubic filter, equal in every byte.
     /// The same size gives a copy.
     ///

@@ -44,8 +44,8 @@ pub enum SkipReason {
         /// Which kind.
         kind: &'static str,
     },
-    /// The picture's header cannot be read.
-    #[error("the picture cannot be decoded: {reason}")]
+    /// The picture cannot be decoded.
+    #[error("{reason}")]
     Picture {
         /// What the decoder said.
         reason: String,
@@ -125,7 +125,11 @@ impl Members {
             return Err(SkipReason::Twice { kind });
         }
         let picture = self.picture.ok_or(SkipReason::NoPicture)?;
-        Picture::check_header(&picture).map_err(|reason| SkipReason::Picture { reason })?;
+        // Decoded whole, since a picture may be cut off behind a sound header.
+        if let Err(error) = Picture::decode(&picture, &self.key) {
+            let reason = error.to_string();
+            return Err(SkipReason::Picture { reason });
+        }
         let caption = match self.caption {
             Some(bytes) => caption(bytes)?,
             None => None,

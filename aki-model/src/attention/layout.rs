@@ -198,9 +198,11 @@ impl AttentionLayout {
 
     /// The visibility rule: whether query `i` of row `row` may look at key `j`.
     ///
+    /// A key past the end is not visible.
+    ///
     /// # Panics
     ///
-    /// If `row`, `i` or `j` lies outside the layout.
+    /// If `row` lies outside the layout.
     pub fn visible(&self, row: usize, i: usize, j: usize) -> bool {
         let [first, last, unlock_start, unlock_end] =
             self.rules[row * self.query_len + i].map(|position| position as usize);

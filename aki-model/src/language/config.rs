@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attention::RotaryConfig;
+use crate::sizes::{at_least_one, positive};
 
 /// Shape of a [`super::LanguageModel`]; the names are those of a Hugging Face `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,35 +35,34 @@ impl LanguageConfig {
         self.hidden_size / self.num_attention_heads
     }
 
-    /// The rotary embedding of the heads.
-    pub fn rotary(&self) -> RotaryConfig {
-        RotaryConfig {
-            head_dim: self.head_dim(),
-            theta: self.rope_theta,
-        }
-    }
-
     /// What is wrong with the numbers, if anything.
     ///
     /// # Errors
     ///
     /// A sentence that names the keys at fault.
     pub fn validate(&self) -> Result<(), String> {
+        at_least_one(&[
+            ("vocab_size", self.vocab_size),
+            ("added_tokens", self.added_tokens),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+        ])?;
+        positive("rms_norm_eps", self.rms_norm_eps)?;
+        positive("rope_theta", self.rope_theta)?;
         let heads = self.num_attention_heads;
-        if heads == 0 || !self.hidden_size.is_multiple_of(2 * heads) {
+        if !self.hidden_size.is_multiple_of(2 * heads) {
             return Err(format!(
                 "hidden_size {} must be an even multiple of num_attention_heads {heads}",
                 self.hidden_size
             ));
         }
         let groups = self.num_key_value_heads;
-        if groups == 0 || !heads.is_multiple_of(groups) {
+        if !heads.is_multiple_of(groups) {
             return Err(format!(
                 "num_key_value_heads {groups} must divide num_attention_heads {heads}"
             ));
-        }
-        if self.vocab_size == 0 {
-            return Err("vocab_size must be at least 1".to_owned());
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, mma_attention};
+use crate::sizes::{at_least_one, positive};
 
 /// Shape of a [`SiglipVision`] tower; the names are those of its `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +45,17 @@ impl SiglipConfig {
     ///
     /// A sentence that names the keys at fault.
     pub fn validate(&self) -> Result<(), String> {
-        if self.patch_size == 0 || self.image_size < self.patch_size {
+        at_least_one(&[
+            ("image_size", self.image_size),
+            ("patch_size", self.patch_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+        ])?;
+        positive("layer_norm_eps", self.layer_norm_eps)?;
+        if self.image_size < self.patch_size {
             return Err(format!(
-                "patch_size {} must be at least 1 and at most image_size {}",
+                "patch_size {} must be at most image_size {}",
                 self.patch_size, self.image_size
             ));
         }

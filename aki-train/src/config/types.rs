@@ -127,8 +127,8 @@ impl RunConfig {
     /// [`TrainError`] if the file cannot be read, has unknown keys, or a value makes no sense.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
         let mut config: Self = load(path, overrides, &Self::example())?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let folder = std::path::absolute(folder).map_err(TrainError::io("find", folder))?;
+        let file = std::fs::canonicalize(path).map_err(TrainError::io("find", path))?;
+        let folder = file.parent().unwrap_or(Path::new("/"));
         let RunConfig { text, data, .. } = &mut config;
         for file in data
             .train
@@ -184,6 +184,9 @@ impl RunConfig {
                     return fault(&key(name), "must be at least 1");
                 }
             }
+            if stage.steps.checked_mul(stage.batch).is_none() || stage.batch > 1 << 20 {
+                return fault(&key("batch"), "is more than any memory holds");
+            }
             if !(0.0..=1.0).contains(&stage.augmentation.flip) {
                 return fault(&key("augmentation.flip"), "is a probability, from 0 to 1");
             }
@@ -213,7 +216,7 @@ impl RunConfig {
         Ok(())
     }
 
-    /// The run file's text, paths absolute.
+    /// The run file's text.
     ///
     /// # Panics
     ///
@@ -224,7 +227,8 @@ impl RunConfig {
 
     /// A run with every key, from which the known keys are learned.
     fn example() -> Self {
-        toml::from_str(include_str!("example.toml")).expect("example.toml is a whole run")
+        toml::from_str(include_str!("../../../assets/configs/easy-vqa.toml"))
+            .expect("the built-in run is whole")
     }
 }
 

@@ -8,22 +8,56 @@ use burn::train::{
 };
 
 use super::Trainee;
+use crate::config::StageConfig;
+use crate::log::{Record, Split};
 
 /// A stage of `steps` optimizer steps. Burn's epochs are the spans between two evaluations.
 pub(crate) struct StepStrategy {
     /// Steps already done, by the checkpoint that was resumed.
-    pub(crate) start: usize,
+    start: usize,
+    /// Whether the evaluation after those steps is still to be done.
+    evaluate_first: bool,
     /// Steps in all.
-    pub(crate) steps: usize,
+    steps: usize,
     /// Items (pictures) a step.
-    pub(crate) batch: usize,
+    batch: usize,
     /// Steps between evaluations.
-    pub(crate) evaluate_every: usize,
+    evaluate_every: usize,
     /// Steps between checkpoints.
-    pub(crate) checkpoint_every: usize,
+    checkpoint_every: usize,
 }
 
 impl StepStrategy {
+    /// The rest of a stage after `start` steps, of which `records` are the logs. A checkpoint is
+    /// written before its step's evaluation, so a run may have been stopped between the two.
+    pub(crate) fn new(stage: &StageConfig, start: usize, records: &[Record]) -> Self {
+        let StageConfig {
+            steps,
+            batch,
+            evaluate_every,
+            checkpoint_every,
+            ..
+        } = *stage;
+        let due = start > 0 && (start == steps || start.is_multiple_of(evaluate_every));
+        let evaluated = records.iter().any(|record| {
+            record.split == Split::Valid && record.stage == stage.name && record.step == start
+        });
+        let evaluate_first = due && !evaluated;
+        Self {
+            start,
+            evaluate_first,
+            steps,
+            batch,
+            evaluate_every,
+            checkpoint_every,
+        }
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_done(&self) -> bool {
+        self.start >= self.steps && !self.evaluate_first
+    }
+
     /// Evaluations of the stage, the one after its last step included.
     pub(crate) fn epochs(&self) -> usize {
         self.steps.div_ceil(self.evaluate_every)
@@ -55,6 +89,11 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         let rest = train.slice(self.start * self.batch, train.num_items());
         let mut batches = rest.iter();
         let mut step = self.start;
+        if self.evaluate_first {
+            let epoch = step.div_ceil(self.evaluate_every);
+            let model = learner.model().valid();
+            evaluate(&model, &valid, epoch, &mut event_processor, &interrupter);
+        }
 
         while step < self.steps && !interrupter.should_stop() {
             let epoch = step / self.evaluate_every + 1;

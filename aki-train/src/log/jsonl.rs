@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::files::write_whole;
+
 /// Why a metrics file can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonlError {
@@ -194,7 +196,7 @@ pub fn truncate_after(
         }
     }
     if dropped > 0 {
-        replace(path, &kept).map_err(failed("replace", path))?;
+        write_whole(path, &kept).map_err(failed("replace", path))?;
     }
     Ok(dropped)
 }
@@ -241,26 +243,6 @@ impl Contents {
             .rposition(|&byte| byte == b'\n')
             .map_or(0, |newline| newline + 1)
     }
-}
-
-/// Replaces the file at `path` such that either the old or the new one is found after a crash.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    // Temporary files are private; the metrics keep the permissions they had.
-    file.as_file()
-        .set_permissions(path.metadata()?.permissions())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    // The new name is on disk only once its folder is; Windows can't open folders.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JsonlError {

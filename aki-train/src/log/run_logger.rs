@@ -1,7 +1,7 @@
 //! From Burn's metrics to `metrics.jsonl` and TensorBoard.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,12 +20,13 @@ pub(crate) type LogFault = Arc<Mutex<Option<TrainError>>>;
 
 /// Writes a record for each training step and for each evaluation.
 pub(crate) struct RunLogger {
+    run_dir: PathBuf,
     stage: String,
     /// Samples trained on in a step.
     batch: usize,
     step: usize,
     names: HashMap<MetricId, String>,
-    /// The last training step's rate and time, for the next one's speed.
+    /// When the last training step was logged, for the next one's speed.
     last: Instant,
     /// Training seconds of the run before this logger.
     before: f64,
@@ -54,6 +55,7 @@ impl RunLogger {
         let events =
             EventWriter::create(run_dir).map_err(TrainError::io("create events in", run_dir))?;
         Ok(Self {
+            run_dir: run_dir.to_owned(),
             stage: stage.to_owned(),
             batch,
             step,
@@ -86,12 +88,10 @@ impl RunLogger {
             let tag = format!("{}/{split}/{name}", record.stage);
             self.events
                 .scalar(&tag, record.step as i64, value as f32)
-                .map_err(TrainError::io(
-                    "write events in",
-                    Path::new("the run folder"),
-                ))?;
+                .map_err(self.failed())?;
         }
-        Ok(())
+        // At once, so that a run that is killed has its events too.
+        self.events.flush().map_err(self.failed())
     }
 
     /// Writes a record, or stops the run.
@@ -101,6 +101,10 @@ impl RunLogger {
             fault.get_or_insert(error);
             self.interrupter.stop(Some("the logs cannot be written"));
         }
+    }
+
+    fn failed(&self) -> impl FnOnce(std::io::Error) -> TrainError + use<> {
+        TrainError::io("write events in", &self.run_dir)
     }
 
     fn seconds(&self) -> f64 {
@@ -181,12 +185,5 @@ impl MetricLogger for RunLogger {
         });
         // The pause for the evaluation is no part of the next step's speed.
         self.last = Instant::now();
-        if let Err(source) = self.events.flush() {
-            let error = TrainError::io("write events in", Path::new("the run folder"))(source);
-            self.fault
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(error);
-        }
     }
 }

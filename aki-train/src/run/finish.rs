@@ -1,7 +1,6 @@
 //! The end of a run: the model written, measured and shown.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use aki_data::{Picture, Sample};
 use aki_model::Aki;
@@ -12,7 +11,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Outcome, Run};
 use crate::TrainError;
 use crate::config::{RunConfig, StageTarget};
-use crate::data::{SampleLoader, SampleOrder};
 use crate::evaluation::{Accuracy, evaluate, majority};
 use crate::folder::{ModelFolder, write_file};
 use crate::log::read;
@@ -73,22 +71,11 @@ impl Run<'_> {
         else {
             return Ok(Some(Accuracy::default()));
         };
-        let batcher = self.batcher(stage, false);
-        let samples: Vec<Sample> = self
-            .test
-            .iter()
-            .filter(|sample| batcher.target.accepts(sample))
-            .cloned()
-            .collect();
-        let items = samples.len();
-        let loader = SampleLoader::new(
-            Arc::new(samples),
-            SampleOrder::File,
-            batcher,
-            self.final_policy(),
-            self.config.evaluation.batch,
-            items,
-        );
+        let target = stage.data_target();
+        let accepted = self.test.iter().filter(|sample| target.accepts(sample));
+        let samples: Vec<Sample> = accepted.cloned().collect();
+        let (batch, items) = (self.config.evaluation.batch, samples.len());
+        let loader = self.loader(stage, self.final_policy(), samples, None, batch, items);
         let bar = ProgressBar::new(items as u64).with_prefix(what.to_owned());
         let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
@@ -115,14 +102,17 @@ impl Run<'_> {
             let sample = asked[number * asked.len() / wanted];
             let turn = &sample.turns[number % sample.turns.len()];
             let picture = Picture::decode(&sample.picture, &sample.key)?;
-            let file = pictures.join(format!("{}.png", sample.key));
+            // Named by number: a key may hold slashes, and two shards may hold one key.
+            let png = sample.picture.starts_with(b"\x89PNG");
+            let name = format!("{}.{}", number + 1, if png { "png" } else { "jpg" });
+            let file = pictures.join(&name);
             write_file(&file, &sample.picture)?;
             let prompt = model.prompt(&turn.question, Some(&picture))?;
             let stop = [self.tokenizer.special().eos];
             let mut sampler = Sampler::new(Sampling::default());
             let ids = generate(&model.aki, prompt, &stop, 16, &mut sampler, |_| true);
             examples.push(Example {
-                picture: Path::new("examples").join(file.file_name().unwrap_or_default()),
+                picture: Path::new("examples").join(name),
                 question: turn.question.clone(),
                 answer: self.tokenizer.decode(&ids)?.trim().to_owned(),
                 truth: turn.answer.clone(),

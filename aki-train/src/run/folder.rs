@@ -25,8 +25,12 @@ pub(super) fn claim(run_dir: &Path) -> Result<File, TrainError> {
 pub(super) fn keep_config(config: &RunConfig) -> Result<(), TrainError> {
     let path = config.run_dir.join("config.toml");
     let text = config.to_toml();
-    let Ok(old) = std::fs::read_to_string(&path) else {
-        return write_file(&path, text.as_bytes());
+    let old = match std::fs::read_to_string(&path) {
+        Ok(old) => old,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return write_file(&path, text.as_bytes());
+        }
+        Err(error) => return Err(TrainError::io("read", &path)(error)),
     };
     if old == text {
         return Ok(());

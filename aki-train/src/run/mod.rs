@@ -7,7 +7,7 @@ mod stage;
 use std::fs::File;
 use std::sync::Arc;
 
-use aki_data::{Batcher, Sample, Template, Tokenizer, read_shards};
+use aki_data::{Batcher, Order, Sample, Template, Tokenizer, read_shards};
 use aki_model::Aki;
 use aki_model::attention::Policy;
 use burn::tensor::Device;
@@ -15,8 +15,9 @@ use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
 
 use crate::TrainError;
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint;
 use crate::config::{RunConfig, StageConfig, StageTarget};
+use crate::data::SampleLoader;
 use crate::folder::{FolderConfig, ModelFolder};
 use crate::report::Report;
 
@@ -69,7 +70,7 @@ pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainE
         });
     }
     let mut aki = run.fresh_model();
-    let begun = run.resume_point()?;
+    let begun = checkpoint::newest(&config.run_dir, &config.stage)?;
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
     for (index, stage) in config.stage.iter().enumerate().skip(first) {
         if stage.steps == 0 {
@@ -104,9 +105,9 @@ struct Run<'a> {
     config: &'a RunConfig,
     options: &'a RunOptions,
     tokenizer: Arc<Tokenizer>,
-    train: Arc<Vec<Sample>>,
-    valid: Arc<Vec<Sample>>,
-    test: Arc<Vec<Sample>>,
+    train: Vec<Sample>,
+    valid: Vec<Sample>,
+    test: Vec<Sample>,
     /// Held while the run folder is in use.
     _lock: File,
 }
@@ -117,10 +118,7 @@ impl<'a> Run<'a> {
         config
             .model
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
-            .map_err(|reason| TrainError::Setting {
-                key: "model".to_owned(),
-                reason,
-            })?;
+            .map_err(TrainError::Network)?;
         let read = |paths: &[_]| -> Result<Vec<Sample>, TrainError> {
             let contents = read_shards(paths)?;
             for skipped in contents.skipped.iter().take(5) {
@@ -146,7 +144,6 @@ impl<'a> Run<'a> {
         }
         let lock = claim(&config.run_dir)?;
         keep_config(config)?;
-        let (train, valid, test) = (Arc::new(train), Arc::new(valid), Arc::new(test));
         let tokenizer = Arc::new(tokenizer);
         let run = Self {
             config,
@@ -157,6 +154,10 @@ impl<'a> Run<'a> {
             test,
             _lock: lock,
         };
+        for stage in config.stage.iter().filter(|stage| stage.steps > 0) {
+            run.fitting(stage, true)?;
+            run.fitting(stage, false)?;
+        }
         let model = run.config.run_dir.join("model");
         ModelFolder::begin(&model, &run.folder_config(), &config.text.tokenizer)?;
         Ok(run)
@@ -185,14 +186,19 @@ impl<'a> Run<'a> {
             .init(self.tokenizer.base_vocab(), &self.options.device)
     }
 
-    /// The last stage that has a checkpoint, and its newest one.
-    fn resume_point(&self) -> Result<Option<(usize, Checkpoint)>, TrainError> {
-        for (index, stage) in self.config.stage.iter().enumerate().rev() {
-            if let Some(newest) = checkpoint::list(&self.config.run_dir, &stage.name)?.pop() {
-                return Ok(Some((index, newest)));
-            }
-        }
-        Ok(None)
+    /// Batches of samples: shuffled and augmented for training, where `order` says how; as they
+    /// stand otherwise.
+    fn loader(
+        &self,
+        stage: &StageConfig,
+        policy: Policy,
+        samples: Vec<Sample>,
+        order: Option<Order>,
+        batch: usize,
+        items: usize,
+    ) -> SampleLoader {
+        let batcher = self.batcher(stage, order.is_some());
+        SampleLoader::new(samples, order, batcher, policy, batch, items)
     }
 
     fn batcher(&self, stage: &StageConfig, training: bool) -> Batcher {

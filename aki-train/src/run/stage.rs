@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use aki_data::{Batcher, Order, Sample};
+use aki_data::{Order, Sample};
 use aki_model::Aki;
 use burn::module::Module;
 use burn::optim::AdamWConfig;
@@ -13,29 +13,34 @@ use super::{Run, RunOptions};
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint, FileWriter, KeepTwo};
 use crate::config::{RunConfig, StageConfig};
-use crate::data::{SampleLoader, SampleOrder};
 use crate::learner::{ExactMatch, StepStrategy, Trainee, schedule};
-use crate::log::{LogFault, ProgressRenderer, RunLogger, truncate_after};
+use crate::log::{LogFault, ProgressRenderer, RunLogger, read, truncate_after};
 
 impl Run<'_> {
-    /// Samples that have what a stage learns.
-    fn fitting(
-        samples: &Arc<Vec<Sample>>,
-        batcher: &Batcher,
-    ) -> Result<Arc<Vec<Sample>>, TrainError> {
-        let fitting: Vec<Sample> = samples
-            .iter()
-            .filter(|sample| batcher.target.accepts(sample))
-            .cloned()
-            .collect();
+    /// The samples that have what a stage learns: those to train on, or those set aside.
+    pub(super) fn fitting(
+        &self,
+        stage: &StageConfig,
+        training: bool,
+    ) -> Result<Vec<Sample>, TrainError> {
+        let (key, samples) = if training {
+            ("data.train", &self.train)
+        } else {
+            ("data.valid_samples", &self.valid)
+        };
+        let target = stage.data_target();
+        let accepted = samples.iter().filter(|sample| target.accepts(sample));
+        let fitting: Vec<Sample> = accepted.cloned().collect();
         if fitting.is_empty() {
-            let reason = format!("no sample has what the target {:?} needs", batcher.target);
+            let count = samples.len();
+            let reason = format!("none of these {count} samples has {:?}", stage.target);
+            let key = key.to_owned();
             return Err(TrainError::Setting {
-                key: "data.train".to_owned(),
-                reason,
+                key,
+                reason: reason.to_lowercase(),
             });
         }
-        Ok(Arc::new(fitting))
+        Ok(fitting)
     }
 
     /// Trains a stage to its end, or until the user stops it.
@@ -69,35 +74,36 @@ impl Run<'_> {
         }
         let start = checkpoint.map_or(0, |checkpoint| checkpoint.step);
         let names: Vec<String> = stages.iter().map(|stage| stage.name.clone()).collect();
-        truncate_after(&run_dir.join("metrics.jsonl"), &names, &stage.name, start)?;
-        if start >= stage.steps {
+        let metrics = run_dir.join("metrics.jsonl");
+        truncate_after(&metrics, &names, &stage.name, start)?;
+        checkpoint::remove_partial(run_dir, &stage.name)?;
+        let (records, _) = read(&metrics)?;
+        let strategy = StepStrategy::new(stage, start, &records);
+        if strategy.is_done() {
             return Ok(Some(learner.model().valid().into_aki()));
         }
 
-        let batcher = self.batcher(stage, true);
-        let samples = Self::fitting(&self.train, &batcher)?;
-        let order = SampleOrder::Shuffled(Order::new(*seed, samples.len()));
+        let samples = self.fitting(stage, true)?;
+        let order = Order::new(*seed, samples.len());
         let items = stage.steps * stage.batch;
-        let train = SampleLoader::new(samples, order, batcher, stage.attention, stage.batch, items);
-        let batcher = self.batcher(stage, false);
-        let samples = Self::fitting(&self.valid, &batcher)?;
-        let items = samples.len();
-        let valid = SampleLoader::new(
-            samples,
-            SampleOrder::File,
-            batcher,
+        let train = self.loader(
+            stage,
             stage.attention,
+            samples,
+            Some(order),
+            stage.batch,
+            items,
+        );
+        let samples = self.fitting(stage, false)?;
+        let items = samples.len();
+        let valid = self.loader(
+            stage,
+            stage.attention,
+            samples,
+            None,
             evaluation.batch,
             items,
         );
-
-        let strategy = StepStrategy {
-            start,
-            steps: stage.steps,
-            batch: stage.batch,
-            evaluate_every: stage.evaluate_every,
-            checkpoint_every: stage.checkpoint_every,
-        };
         let fault = LogFault::default();
         let logger = RunLogger::new(
             run_dir,
