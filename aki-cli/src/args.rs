@@ -125,7 +125,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_new_tokens: usize,
     /// 0 takes the likeliest token, higher is wilder
-    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = temperature, allow_hyphen_values = true)]
     pub temperature: f32,
     /// Draw from the likeliest tokens that make up this share
     #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]

@@ -16,7 +16,9 @@ pub enum DataError {
     },
 
     /// A picture could not be decoded.
-    #[error("cannot decode picture {name}: {reason}; replace it or leave it out of the data")]
+    #[error(
+        "cannot decode picture {name}: {reason}; is it a PNG, JPEG, WebP, GIF or BMP, and whole?"
+    )]
     Picture {
         /// The file, or the shard and the key.
         name: String,

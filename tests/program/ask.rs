@@ -8,7 +8,7 @@ use crate::support::{Ended, Workplace};
 fn trained() -> (Workplace, String) {
     let place = Workplace::new();
     place.train(&[]).good();
-    (place, "run/examples/00000.png".to_owned())
+    (place, "run/examples/1.png".to_owned())
 }
 
 fn generate(place: &Workplace, prompt: &str, more: &[&str]) -> Ended {
@@ -161,7 +161,7 @@ fn a_chat_goes_on_after_a_mistake() {
     assert_eq!(ended.stdout, answer);
     insta::assert_snapshot!(ended.stderr, @r#"
     cannot read missing.png: No such file or directory (os error 2)
-    cannot decode picture run/config.toml: The image format could not be determined; replace it or leave it out of the data
+    cannot decode picture run/config.toml: The image format could not be determined; is it a PNG, JPEG, WebP, GIF or BMP, and whole?
     no command /images; there is /image FILE
     "#);
     let ended = place.chat(&args, "").good();

@@ -1,6 +1,7 @@
 //! Mistakes: each is told in one message, and nothing is left half-done.
 
 use std::fs;
+use std::process::{Child, Stdio};
 
 use crate::support::{self, Workplace, asset, contents, cut_in_half, text};
 
@@ -56,11 +57,17 @@ fn keys_that_no_run_has() {
     unknown key "stage[1].optimizer.learning_rate" in --set stage.questions.optimizer.learning_rate=1; the keys here are "lr", "min_lr", "warmup_steps", "weight_decay", "clip_norm"
     "#);
     let shipped = fs::read_to_string(asset("configs/easy-vqa.toml")).expect("the run file");
-    let wrong = shipped.replacen("\nsteps = 800", "\nstpes = 800", 1);
+    let wrong = shipped.replacen("\nsteps = ", "\nstpes = ", 1);
+    let line = wrong
+        .lines()
+        .position(|line| line.starts_with("stpes"))
+        .expect("a line")
+        + 1;
     fs::write(place.path("run.toml"), wrong).expect("a run file");
     for command in [&["train"][..], &["config", "show"]] {
         let message = place.aki(&[command, &["run.toml"]].concat()).refused();
-        insta::allow_duplicates! { insta::assert_snapshot!(message, @r#"error: unknown key "stage[0].stpes" in run.toml line 43; did you mean "steps"?"#); }
+        let message = message.replace(&format!("line {line};"), "line [n];");
+        insta::allow_duplicates! { insta::assert_snapshot!(message, @r#"error: unknown key "stage[0].stpes" in run.toml line [n]; did you mean "steps"?"#); }
     }
     assert_eq!(place.names(), ["run.toml"]);
 }
@@ -77,7 +84,7 @@ fn values_that_make_no_sense() {
     let message = place.train(&["data.valid_samples=4000"]).refused();
     insta::assert_snapshot!(message, @"error: data.valid_samples: must be at least 1 and less than the 4000 samples");
     let message = place.train(&["model.language.vocab_size=10"]).refused();
-    insta::assert_snapshot!(message, @"error: model: model.language: vocab_size 10 and added_tokens 2 do not fit the tokenizer, which has 433 ids and 2 added ones");
+    insta::assert_snapshot!(message, @"error: model.language: vocab_size 10 and added_tokens 2 do not fit the tokenizer, which has 433 ids and 2 added ones");
     assert!(place.names().is_empty(), "{:?}", place.names());
 }
 
@@ -134,7 +141,7 @@ fn a_picture_that_is_none() {
         ]
     };
     let message = place.aki(&question("notes.png")).refused();
-    insta::assert_snapshot!(message, @"error: cannot decode picture notes.png: The image format could not be determined; replace it or leave it out of the data");
+    insta::assert_snapshot!(message, @"error: cannot decode picture notes.png: The image format could not be determined; is it a PNG, JPEG, WebP, GIF or BMP, and whole?");
     let message = place.aki(&question("missing.png")).refused();
     insta::assert_snapshot!(message, @"error: cannot read missing.png: No such file or directory (os error 2)");
 }
@@ -259,4 +266,40 @@ fn a_tokenizer_that_is_none() {
         .aki(&["mask", "--tokenizer", "missing.json"])
         .refused();
     insta::assert_snapshot!(message, @"error: cannot use tokenizer missing.json: No such file or directory (os error 2)");
+}
+
+/// `aki ... | head` may stop reading at any time.
+#[test]
+fn a_closed_pipe_is_no_mistake() {
+    let place = Workplace::new();
+    place.train(&[]).good();
+    let (shipped, tokenizer) = (
+        asset("configs/easy-vqa.toml"),
+        asset("easy-vqa/tokenizer.json"),
+    );
+    let commands = [
+        &["mask", "--tokenizer", &tokenizer][..],
+        &["config", "show", &shipped],
+        &[
+            "generate", "--model", "run", "--device", "cpu", "--prompt", "hi",
+        ],
+        &["completions", "bash"],
+        // A complete run prints its report.
+        &["train", "run/config.toml", "--device", "cpu"],
+    ];
+    for args in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = support::command(&place.path(""));
+        let child = command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        let output = child.spawn().and_then(Child::wait_with_output);
+        let output = output.expect("the program starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+        assert!(output.status.success(), "{args:?}: {stderr}");
+    }
 }

@@ -121,26 +121,32 @@ fn ctrl_c_leaves_a_checkpoint_to_go_on_from() {
     went_on_as_one(&place, &whole);
 }
 
-/// A checkpoint is taken right before an evaluation where both fall on one step.
+/// A checkpoint is taken right before an evaluation where both fall on one step, as they do at a
+/// stage's end.
 #[test]
 fn an_evaluation_that_was_cut_off_is_made_up_for() {
-    let settings = [
-        "stage.captions.steps=0",
-        "stage.questions.steps=4",
-        "stage.questions.evaluate_every=2",
-        "data.valid_samples=2000",
-    ];
-    let place = Workplace::new();
-    let mut running = place.start(&settings);
-    running.until(|| place.checkpoints("run", "questions") == [2]);
-    running.kill();
-    let points_of = || -> Vec<_> { place.metrics("run").iter().map(Line::point).collect() };
-    assert!(
-        points_of().iter().all(|(_, _, split)| split == "train"),
-        "killed too late"
-    );
-    place.train(&settings).good();
-    assert_eq!(points_of(), points("questions", 4, 2));
+    for steps in [4, 2] {
+        let settings = [
+            "stage.captions.steps=0",
+            &format!("stage.questions.steps={steps}"),
+            "stage.questions.optimizer.warmup_steps=1",
+            "stage.questions.evaluate_every=2",
+            // About half a second.
+            "data.valid_samples=1000",
+        ];
+        let place = Workplace::new();
+        let mut running = place.start(&settings);
+        running.until(|| place.checkpoints("run", "questions") == [2]);
+        running.kill();
+        let points_of = || -> Vec<_> { place.metrics("run").iter().map(Line::point).collect() };
+        let measured = points_of().iter().any(|(_, _, split)| split == "valid");
+        assert!(!measured, "killed too late");
+        place.train(&settings).good();
+        assert_eq!(points_of(), points("questions", steps, 2));
+        // Its report can be read.
+        let again = place.train(&settings).good();
+        assert!(again.stderr.contains("complete"), "{}", again.stderr);
+    }
 }
 
 #[test]

@@ -6,10 +6,16 @@ use serde_json::Value;
 
 use crate::support::{Line, Workplace, asset, contents, points};
 
+/// A JSON file of the folder `run`.
+fn json(place: &Workplace, name: &str) -> Value {
+    let text = fs::read_to_string(place.path("run").join(name)).expect(name);
+    serde_json::from_str(&text).expect("JSON")
+}
+
 #[test]
-fn a_run_leaves_everything_behind() {
+fn a_run_keeps_its_settings_and_its_curves() {
     let place = Workplace::new();
-    let ended = place.train(&[]).good();
+    place.train(&[]).good();
     let run = place.path("run");
 
     let config = fs::read_to_string(run.join("config.toml")).expect("a run file");
@@ -27,7 +33,7 @@ fn a_run_leaves_everything_behind() {
         assert!(line.loss.is_finite() && line.loss > 0.0, "{line:?}");
         assert!(line.seconds > 0.0, "{line:?}");
         if line.split == "train" {
-            assert!(line.lr.is_some_and(|lr| lr > 0.0 && lr <= 5e-4), "{line:?}");
+            assert!(line.lr.is_some_and(|lr| lr > 0.0 && lr <= 1.0), "{line:?}");
             assert!(
                 line.samples_per_second.is_some_and(|speed| speed > 0.0),
                 "{line:?}"
@@ -54,6 +60,15 @@ fn a_run_leaves_everything_behind() {
     assert!(events.count() >= 1, "{names:?}");
     let svg = fs::read_to_string(run.join("curves.svg")).expect("curves");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    let torn = names.iter().filter(|name| name.contains("tmp"));
+    assert_eq!(torn.count(), 0, "{names:?}");
+}
+
+#[test]
+fn a_run_ends_with_a_report() {
+    let place = Workplace::new();
+    let ended = place.train(&[]).good();
+    let run = place.path("run");
 
     let report = fs::read_to_string(run.join("report.md")).expect("a report");
     let head = "| question | asked | majority | untrained | trained |\n|---|---:|---:|---:|---:|\n";
@@ -63,8 +78,7 @@ fn a_run_leaves_everything_behind() {
     assert!(ended.stdout.contains(table), "{}", ended.stdout);
     assert!(report.contains("![curves](curves.svg)"), "{report}");
 
-    let json = fs::read_to_string(run.join("report.json")).expect("a report");
-    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let json = json(&place, "report.json");
     assert_eq!(json["device"], "cpu");
     assert_eq!(json["stages"].as_array().map(Vec::len), Some(2));
     let last = &json["stages"][1];
@@ -86,23 +100,23 @@ fn a_run_leaves_everything_behind() {
         assert_eq!((picture.width(), picture.height()), (64, 64));
         assert!(report.contains(&format!("![]({name})")), "{report}");
     }
+}
 
-    let tokenizer = fs::read(run.join("model/tokenizer.json")).expect("a tokenizer");
+#[test]
+fn a_run_leaves_a_model() {
+    let place = Workplace::new();
+    place.train(&[]).good();
+    let tokenizer = fs::read(place.path("run/model/tokenizer.json")).expect("a tokenizer");
     let shipped = fs::read(asset("easy-vqa/tokenizer.json"));
     assert_eq!(tokenizer, shipped.expect("the shipped tokenizer"));
-    let config = fs::read_to_string(run.join("model/config.json")).expect("a configuration");
-    let config: Value = serde_json::from_str(&config).expect("JSON");
-    assert_eq!(config["attention"], "mma");
-    let weights = fs::read(run.join("model/model.safetensors")).expect("weights");
+    assert_eq!(json(&place, "model/config.json")["attention"], "mma");
+    let weights = place.weights("run");
     let header = u64::from_le_bytes(*weights.first_chunk().expect("a length"));
     let header: Value = serde_json::from_slice(&weights[8..8 + header as usize]).expect("a header");
     assert!(
         header.as_object().is_some_and(|names| names.len() > 20),
         "{header}"
     );
-
-    let torn = names.iter().filter(|name| name.contains("tmp"));
-    assert_eq!(torn.count(), 0, "{names:?}");
 }
 
 #[test]
@@ -183,8 +197,7 @@ fn a_stage_without_steps_is_left_out() {
     let found: Vec<_> = place.metrics("run").iter().map(Line::point).collect();
     assert_eq!(found, points("questions", 6, 3));
     assert!(!place.path("run/checkpoints/captions").exists());
-    let json = fs::read_to_string(place.path("run/report.json")).expect("a report");
-    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let json = json(&place, "report.json");
     assert_eq!(json["stages"].as_array().map(Vec::len), Some(1));
     assert_eq!(json["stages"][0]["name"], "questions");
 }
@@ -195,8 +208,22 @@ fn without_any_step_the_fresh_network_is_measured() {
     place
         .train(&["stage.captions.steps=0", "stage.questions.steps=0"])
         .good();
-    let json = fs::read_to_string(place.path("run/report.json")).expect("a report");
-    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let json = json(&place, "report.json");
     assert_eq!(json["trained"], json["untrained"]);
     assert_eq!(json["stages"].as_array().map(Vec::len), Some(0));
+}
+
+/// Weights without end: JSON has no NaN, and a complete run stays one.
+#[test]
+fn a_run_that_diverges_ends_too() {
+    let settings = [
+        "stage.questions.optimizer.weight_decay=1e20",
+        "stage.questions.optimizer.lr=1",
+    ];
+    let place = Workplace::new();
+    let first = place.train(&settings).good();
+    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
+    assert!(metrics.contains("\"loss\":null"), "{metrics}");
+    let second = place.train(&settings).good();
+    assert_eq!(first.stdout, second.stdout);
 }

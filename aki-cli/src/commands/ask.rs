@@ -46,7 +46,7 @@ pub fn chat(args: &ModelArgs) -> Result<()> {
         if let Some(file) = line.strip_prefix("/image ") {
             match Picture::open(file.trim().as_ref()) {
                 Ok(picture) => session.picture = Some(picture),
-                Err(error) => eprintln!("{error}"),
+                Err(error) => eprintln!("{:#}", anyhow::Error::from(error)),
             }
         } else if line.starts_with('/') {
             eprintln!("no command {line}; there is /image FILE");

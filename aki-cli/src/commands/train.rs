@@ -68,7 +68,7 @@ fn stop_on_ctrl_c(interrupter: Interrupter) {
             std::process::exit(i32::from(crate::INTERRUPTED));
         }
         interrupter.stop(Some("stopped by the user"));
-        eprintln!("\nstopping after this step; a checkpoint is written (Ctrl-C again: at once)");
+        eprintln!("\nstopping after this step (Ctrl-C again: at once)");
     };
     // Without a handler Ctrl-C simply ends the program; the last checkpoint stays.
     if let Err(error) = ctrlc::set_handler(handler) {

@@ -107,10 +107,19 @@ pub fn save(aki: &Aki, path: &Path) -> Result<(), WeightsError> {
         .with_to_adapter(BurnToPyTorchAdapter)
         .remap(names::to_checkpoint())
         .overwrite(true)
+        // One entry: burn-store writes several in an order that changes from run to run, and the
+        // same weights shall be the same file.
+        .clear_metadata()
         .metadata("format", "pt");
+    let file = |reason: String| WeightsError::File {
+        path: path.to_owned(),
+        reason,
+    };
     aki.save_into(&mut store)
-        .map_err(|error| WeightsError::File {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| file(error.to_string()))?;
+    // burn-store's temporary file is its owner's alone, and stays so under the new name.
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .map_err(|error| file(error.to_string()))?;
+    Ok(())
 }

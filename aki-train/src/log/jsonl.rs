@@ -140,13 +140,19 @@ impl JsonlWriter {
     }
 }
 
-/// Reads all records of the file at `path`, and whether its last line was torn and left out.
+/// Reads all records of the file at `path`, and whether its last line was torn and left out. A file
+/// that isn't there has none.
 ///
 /// # Errors
 ///
 /// Returns [`JsonlError`] if the file can't be read or a line other than the last is no record.
 pub fn read(path: &Path) -> Result<(Vec<Record>, bool), JsonlError> {
-    let contents = Contents::read(path)?;
+    let contents = match Contents::read(path) {
+        Err(JsonlError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok((Vec::new(), false));
+        }
+        contents => contents?,
+    };
     let records = contents
         .lines
         .into_iter()
