@@ -19,7 +19,15 @@ from hashlib import sha256
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 assert tokenizers.__version__ == "0.23.2", f"built with tokenizers 0.23.2, not {tokenizers.__version__}"
 
@@ -133,6 +141,8 @@ def write_shard(path: Path, wheel: zipfile.ZipFile, split: str, pictures: dict) 
 
 def build_tokenizer(texts: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
+    # All questions are in lower case; whoever asks "What shape ...?" means the same.
+    tokenizer.normalizer = normalizers.Lowercase()
     # Byte-level, so that any user text encodes; the prefix space gives a word the
     # same id at the start of a text as within one.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
