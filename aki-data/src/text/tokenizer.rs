@@ -320,7 +320,9 @@ pub(crate) mod tests {
             let ids = tokenizer.encode(&[Piece::Text(&text)]).expect("ids");
             prop_assert!(ids.iter().all(|&id| id < tokenizer.special().bos));
             let decoded = tokenizer.decode(&ids).expect("text");
-            prop_assert_eq!(decoded.trim_start_matches(' '), text.trim_start_matches(' '));
+            // easy-VQA's tokenizer puts text in lower case, character by character.
+            let lower: String = text.chars().flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(decoded.trim_start_matches(' '), lower.trim_start_matches(' '));
         }
     }
 }
