@@ -53,7 +53,8 @@ impl Trainee {
     }
 }
 
-/// Runs `work` where parallel loops find one thread.
+/// Runs `work` where parallel loops find one thread: how they share out their work then does not
+/// depend on the machine's cores. (It is neither faster nor slower.)
 fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
         Ok(pool) => pool.install(work),
@@ -70,10 +71,9 @@ impl TrainStep for Trainee {
         let labels = input.labels();
         let parts = input.split(self.threads);
         let device = self.devices().swap_remove(0);
-        // Burn's CPU backend leaves all but large matrix products to one core, and shares those out
-        // so finely that two threads are slower than one (57 steps in the time of 106, measured on
-        // two cores). So each part gets a thread and a pool of its own. A fork has an autodiff graph
-        // of its own.
+        // Burn's CPU backend leaves all but large matrix products to one core, so each part gets a
+        // thread (a step of the built-in run: 0.45 s in one, 0.28 s in two, on two cores) with a
+        // fork of the network, whose autodiff graph is its own.
         let results: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = parts
                 .iter()
