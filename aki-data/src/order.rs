@@ -33,11 +33,6 @@ impl Order {
         }
     }
 
-    /// Number of samples in a pass.
-    pub fn samples(&self) -> usize {
-        self.n
-    }
-
     /// The pass in which `item` lies.
     ///
     /// # Panics
