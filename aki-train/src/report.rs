@@ -220,10 +220,13 @@ impl Report {
     ///
     /// [`TrainError`] if the file cannot be read or is no report.
     pub fn read(run_dir: &Path) -> Result<Option<Self>, TrainError> {
+        use std::io::ErrorKind as Kind;
         let path = run_dir.join("report.json");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(TrainError::io("read", &path)(error)),
         };
         serde_json::from_str(&text)

@@ -76,8 +76,14 @@ impl Batch {
 
     /// At most `parts` batches of about equally many pictures, each with its rows, in order. The
     /// length of the rows stays as it is. Rows without a picture go to the first.
+    ///
+    /// # Panics
+    /// If a row's pictures lie in different parts; a row of [`Batcher`](super::Batcher) has one.
     pub fn split(self, parts: usize) -> Vec<Self> {
         let parts = parts.clamp(1, self.picture_count.max(1));
+        if parts == 1 {
+            return vec![self];
+        }
         let pixels = 3 * self.image_size * self.image_size;
         let mut split: Vec<Self> = (0..parts)
             .map(|part| {

@@ -73,7 +73,7 @@ impl Run<'_> {
         };
         let target = stage.data_target();
         let accepted = self.test.iter().filter(|sample| target.accepts(sample));
-        let samples: Vec<Sample> = accepted.cloned().collect();
+        let samples: Vec<&Sample> = accepted.collect();
         let (batch, items) = (self.config.evaluation.batch, samples.len());
         let loader = self.loader(stage, self.final_policy(), samples, None, batch, items);
         let bar = ProgressBar::new(items as u64).with_prefix(what.to_owned());

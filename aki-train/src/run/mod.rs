@@ -62,13 +62,15 @@ const NORM: f32 = 0.5;
 ///
 /// [`TrainError`] if the run cannot begin or go on. What was done stays in the folder.
 pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainError> {
-    let run = Run::prepare(config, options)?;
+    // First, since a complete run needs none of its data.
     if let Some(report) = Report::read(&config.run_dir)? {
+        keep_config(config)?;
         return Ok(Outcome::Complete {
             report: Box::new(report),
             fresh: false,
         });
     }
+    let run = Run::prepare(config, options)?;
     let mut aki = run.fresh_model();
     let begun = checkpoint::newest(&config.run_dir, &config.stage)?;
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
@@ -192,12 +194,13 @@ impl<'a> Run<'a> {
         &self,
         stage: &StageConfig,
         policy: Policy,
-        samples: Vec<Sample>,
+        samples: Vec<&Sample>,
         order: Option<Order>,
         batch: usize,
         items: usize,
     ) -> SampleLoader {
         let batcher = self.batcher(stage, order.is_some());
+        let samples = samples.into_iter().cloned().collect();
         SampleLoader::new(samples, order, batcher, policy, batch, items)
     }
 

@@ -22,7 +22,7 @@ impl Run<'_> {
         &self,
         stage: &StageConfig,
         training: bool,
-    ) -> Result<Vec<Sample>, TrainError> {
+    ) -> Result<Vec<&Sample>, TrainError> {
         let (key, samples) = if training {
             ("data.train", &self.train)
         } else {
@@ -30,7 +30,7 @@ impl Run<'_> {
         };
         let target = stage.data_target();
         let accepted = samples.iter().filter(|sample| target.accepts(sample));
-        let fitting: Vec<Sample> = accepted.cloned().collect();
+        let fitting: Vec<&Sample> = accepted.collect();
         if fitting.is_empty() {
             let count = samples.len();
             let reason = format!("none of these {count} samples has {:?}", stage.target);
