@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use aki_model::attention::Policy;
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -60,7 +62,7 @@ pub enum Command {
     ///
     /// Rows look at columns. Green: the causal part. Orange: what the policy unlocks beyond it.
     Mask {
-        /// Which rule; all three if left out
+        /// Which rule; causal, prefix and mma if left out
         #[arg(long)]
         policy: Option<PolicyArg>,
         /// The question
@@ -84,6 +86,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         tokenizer: Option<PathBuf>,
     },
+    /// Time what the project is about
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
     /// Look at run files
     Config {
         #[command(subcommand)]
@@ -96,6 +103,97 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Attention forward and backward, the fused engine beside its rivals
+    ///
+    /// The engines take turns in one process, after a round that warms up. The sequence is a system
+    /// line of 40 tokens, a picture, and text of which the first half is the question.
+    Attention {
+        #[command(flatten)]
+        shape: BenchShape,
+        /// One JSON object an engine, with the times of all rounds
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchShape {
+    /// Rows in the batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count())]
+    pub batch: usize,
+    /// Tokens in a row
+    #[arg(long, value_name = "N", default_value_t = 656, value_parser = count())]
+    pub tokens: usize,
+    /// Image tokens among them
+    #[arg(long, value_name = "N", default_value_t = 144)]
+    pub image_tokens: usize,
+    /// Query heads
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = count())]
+    pub heads: usize,
+    /// Key and value heads; as many as query heads if left out
+    #[arg(long, value_name = "N", value_parser = count())]
+    pub kv_heads: Option<usize>,
+    /// Channels of a head
+    #[arg(long, value_name = "N", default_value_t = 96, value_parser = count())]
+    pub head_dim: usize,
+    /// Which rule
+    #[arg(long, default_value = "mma")]
+    pub policy: PolicyArg,
+    /// What numbers are computed in
+    #[arg(long, default_value = "f32")]
+    pub dtype: Dtype,
+    /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Who takes part
+    #[arg(long, value_delimiter = ',', default_value = "fused,reference,burn")]
+    pub engines: Vec<BenchEngine>,
+    /// Rounds that count
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count())]
+    pub runs: usize,
+}
+
+fn count() -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u32).range(1..).map(|n| n as usize)
+}
+
+/// Who takes part in a benchmark of attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BenchEngine {
+    /// The device's fused engine
+    Fused,
+    /// The fused kernels for any GPU
+    Plain,
+    /// The fused kernels on tensor cores
+    TensorCore,
+    /// The dense oracle
+    Reference,
+    /// Burn's own attention with a dense mask
+    Burn,
+}
+
+impl BenchEngine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fused => "fused",
+            Self::Plain => "plain",
+            Self::TensorCore => "tensor-core",
+            Self::Reference => "reference",
+            Self::Burn => "burn",
+        }
+    }
+}
+
+/// What numbers are computed in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Dtype {
+    F32,
+    F16,
+    Bf16,
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,9 +235,40 @@ pub struct ModelArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum PolicyArg {
+    /// Every token sees what came before
     Causal,
+    /// Every token sees everything
+    Bidirectional,
+    /// Everything up to the end of the question sees all of it
     Prefix,
+    /// Causal, and the image sees the question
     Mma,
+    /// Concentric causal: image tokens see their ring and those outside it
+    Cca,
+}
+
+impl PolicyArg {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Causal => "causal",
+            Self::Bidirectional => "bidirectional",
+            Self::Prefix => "prefix",
+            Self::Mma => "mma",
+            Self::Cca => "cca",
+        }
+    }
+}
+
+impl From<PolicyArg> for Policy {
+    fn from(policy: PolicyArg) -> Self {
+        match policy {
+            PolicyArg::Causal => Self::Causal,
+            PolicyArg::Bidirectional => Self::Bidirectional,
+            PolicyArg::Prefix => Self::Prefix,
+            PolicyArg::Mma => Self::Mma,
+            PolicyArg::Cca => Self::Cca,
+        }
+    }
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

@@ -8,6 +8,9 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Exit code of a user's mistake, as clap's own.
 const MISTAKE: u8 = 2;
@@ -17,6 +20,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     use_no_gpu_unasked();
     let args = args::Args::parse();
+    tell_warnings();
     match commands::run(args) {
         Ok(commands::Done::Finished) => ExitCode::SUCCESS,
         Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
@@ -35,6 +39,25 @@ fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Warnings of the model crate go to stderr. `AKI_LOG=info` also tells which attention engine runs
+/// and why; `AKI_LOG` takes what `tracing`'s `Targets` does.
+fn tell_warnings() {
+    let asked = std::env::var("AKI_LOG").ok();
+    let targets = asked.as_deref().unwrap_or("aki_model=warn").parse();
+    let filter = targets.unwrap_or_else(|error| {
+        eprintln!("warning: AKI_LOG is ignored: {error}");
+        Targets::new().with_target("aki_model", LevelFilter::WARN)
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .init();
 }
 
 /// Burn reads an optimizer's state back on its default device before the state goes where the

@@ -7,7 +7,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::attention::{AttentionLayout, KvCache, RotaryConfig};
+use crate::attention::{AttentionLayout, KvCache};
 use crate::language::{LanguageConfig, LanguageModel};
 use crate::resampler::{PerceiverResampler, ResamplerConfig};
 use crate::vision::{SiglipConfig, SiglipVision};
@@ -67,8 +67,6 @@ impl AkiConfig {
                 device,
             ),
             lang_model: self.language.init(base_vocab, device),
-            theta: self.language.rope_theta,
-            head_dim: self.language.head_dim(),
         };
         // Burn draws a parameter when it is first read; reading them all now fixes the order.
         aki.visit(&mut Draw);
@@ -101,8 +99,6 @@ pub struct Aki {
     vision_encoder: SiglipVision,
     vision_tokenizer: PerceiverResampler,
     lang_model: LanguageModel,
-    theta: f64,
-    head_dim: usize,
 }
 
 impl Aki {
@@ -187,12 +183,7 @@ impl Aki {
         layout: &AttentionLayout,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
-        let rotary = RotaryConfig {
-            head_dim: self.head_dim,
-            theta: self.theta,
-        };
-        let rope = rotary.table(layout.positions(), layout.batch(), &x_btd.device());
-        self.lang_model.forward(x_btd, layout, &rope, cache)
+        self.lang_model.forward(x_btd, layout, cache)
     }
 
     /// Logits of hidden states, `[tokens, hidden]` to `[tokens, vocabulary]`.

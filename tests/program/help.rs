@@ -32,6 +32,7 @@ fn help_of_the_program() {
       generate     Answer one question about a picture
       chat         Ask questions about a picture, one after the other
       mask         Draw who may look at whom in a prompt
+      bench        Time what the project is about
       config       Look at run files
       completions  Print a shell's completion script
       help         Print this message or the help of the given subcommand(s)
@@ -92,9 +93,14 @@ fn help_of_mask() {
 
     Options:
           --policy <POLICY>
-              Which rule; all three if left out
+              Which rule; causal, prefix and mma if left out
 
-              [possible values: causal, prefix, mma]
+              Possible values:
+              - causal:        Every token sees what came before
+              - bidirectional: Every token sees everything
+              - prefix:        Everything up to the end of the question sees all of it
+              - mma:           Causal, and the image sees the question
+              - cca:           Concentric causal: image tokens see their ring and those outside it
 
       -p, --prompt <TEXT>
               The question

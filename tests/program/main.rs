@@ -2,6 +2,7 @@
 //! leaves behind. Runs are the shipped one, shrunk until it takes a fraction of a second.
 
 mod ask;
+mod bench;
 mod errors;
 mod help;
 mod resume;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use aki_data::{Sequence, Template, Tokenizer};
-use aki_model::attention::{AttentionLayout, Document, Policy};
+use aki_model::attention::{AttentionLayout, Document};
 use anyhow::{Context, Result};
 use image::{Rgb, RgbImage};
 
@@ -52,26 +52,20 @@ pub fn run(
     };
     let sequence = template.training(&tokenizer, prompt, answer, Some(media_len))?;
     let policies = match policy {
-        Some(PolicyArg::Causal) => vec![("causal", Policy::Causal)],
-        Some(PolicyArg::Prefix) => vec![("prefix", Policy::Prefix)],
-        Some(PolicyArg::Mma) => vec![("mma", Policy::Mma)],
-        None => vec![
-            ("causal", Policy::Causal),
-            ("prefix", Policy::Prefix),
-            ("mma", Policy::Mma),
-        ],
+        Some(policy) => vec![policy],
+        None => vec![PolicyArg::Causal, PolicyArg::Prefix, PolicyArg::Mma],
     };
     let kinds = kinds(&sequence);
     let mut layouts = Vec::new();
-    for (name, policy) in policies {
+    for policy in policies {
         let document = Document {
             tokens: 0..sequence.input_ids.len(),
             media: sequence.media.clone(),
             question_end: sequence.question_end,
         };
         let len = sequence.input_ids.len();
-        let layout = AttentionLayout::from_spans(policy, len, &[vec![document]])?;
-        print(name, &layout, &kinds)?;
+        let layout = AttentionLayout::from_spans(policy.into(), len, &[vec![document]])?;
+        print(policy.name(), &layout, &kinds)?;
         layouts.push(layout);
     }
     let mut out = std::io::stdout();

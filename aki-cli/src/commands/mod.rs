@@ -1,6 +1,7 @@
 //! One command a file.
 
 mod ask;
+mod bench;
 mod config;
 mod mask;
 mod train;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, BenchCommand, Command};
 
 /// How a command ended.
 pub enum Done {
@@ -47,6 +48,9 @@ pub fn run(args: Args) -> Result<Done> {
             let media = usize::from(image_tokens);
             mask::run(policy, &prompt, &answer, media, png.as_deref(), &tokenizer)?;
         }
+        Command::Bench {
+            command: BenchCommand::Attention { shape, json },
+        } => bench::run(&shape, json)?,
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics where a pipe is closed.

@@ -1,29 +1,123 @@
 //! The seam: one function that every network calls and every engine serves.
 
-use burn::tensor::Tensor;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use burn::backend::{Dispatch, DispatchDevice};
+use burn::tensor::{DType, Tensor};
+
+use super::ops::AttentionOps;
 use super::{AttentionLayout, reference};
+
+/// The largest head that the fused engines take.
+pub const MAX_HEAD_DIM: usize = 256;
+
+/// Which engine computes attention.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The fused engine of the device and dtype, or the reference where there is none.
+    #[default]
+    Auto,
+    /// The dense oracle, [`mod@reference`].
+    Reference,
+    /// The fused engine, with these kernels where the device is a GPU.
+    Fused(Kernels),
+}
+
+/// Which kernels a GPU runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernels {
+    /// Tensor cores where device, dtype and head size allow, plain kernels elsewhere.
+    #[default]
+    Auto,
+    /// Shared memory and ordinary arithmetic: runs on any GPU.
+    Plain,
+    /// Tensor cores, f16 or bf16.
+    TensorCore,
+}
 
 /// Attention of `q` over `k` and `v` under the layout's visibility rule, scaled by
 /// `1 / sqrt(head_dim)`.
 ///
-/// The engine is chosen here; today there is one, the dense [`mod@reference`].
+/// The fused engine of the device computes it, forward and backward, without a matrix of scores:
+/// on the CPU (feature `flex`) and on GPUs (features `wgpu`, `cuda`). Where there is none (another
+/// Burn backend, f64, heads wider than [`MAX_HEAD_DIM`]) the dense [`mod@reference`] does, and a
+/// warning says so once. `AKI_ATTENTION=reference` in the environment asks for the reference
+/// everywhere, `plain` and `tensor-core` for those GPU kernels.
 ///
 /// # Shapes
 ///
 /// - `q_bhtd`: `[batch, heads, query_len, head_dim]`
 /// - `k_bhsd`, `v_bhsd`: `[batch, kv_heads, key_len, head_dim]`, `kv_heads` dividing `heads`
-/// - output: as `q_bhtd`; a row that sees nothing is exactly 0
+/// - output: as `q_bhtd`; a row that sees nothing is exactly 0 and has no gradient
 ///
 /// # Panics
 ///
-/// If the shapes disagree with each other or with the layout.
+/// If the shapes or dtypes disagree with each other or with the layout.
 pub fn mma_attention(
     q_bhtd: Tensor<4>,
     k_bhsd: Tensor<4>,
     v_bhsd: Tensor<4>,
     layout: &AttentionLayout,
 ) -> Tensor<4> {
+    mma_attention_with(Engine::Auto, q_bhtd, k_bhsd, v_bhsd, layout)
+}
+
+/// [`mma_attention`] by a chosen engine, for tests and benchmarks.
+///
+/// # Panics
+///
+/// As [`mma_attention`]; also if the engine cannot serve the device, dtype or head size.
+pub fn mma_attention_with(
+    engine: Engine,
+    q_bhtd: Tensor<4>,
+    k_bhsd: Tensor<4>,
+    v_bhsd: Tensor<4>,
+    layout: &AttentionLayout,
+) -> Tensor<4> {
+    check(&q_bhtd, &k_bhsd, &v_bhsd, layout);
+    let kernels = match engine {
+        Engine::Auto => match (asked(), fused_engine(&q_bhtd)) {
+            (Engine::Reference, _) => None,
+            (Engine::Fused(kernels), Ok(())) => Some(kernels),
+            (Engine::Auto, Ok(())) => Some(Kernels::Auto),
+            (_, Err(why)) => {
+                tell(&why, || {
+                    tracing::warn!("attention runs on the dense reference, which is slow: {why}");
+                });
+                None
+            }
+        },
+        Engine::Reference => None,
+        Engine::Fused(kernels) => {
+            if let Err(why) = fused_engine(&q_bhtd) {
+                panic!("mma_attention: no fused engine: {why}");
+            }
+            Some(kernels)
+        }
+    };
+    let Some(kernels) = kernels else {
+        return reference::attention(q_bhtd, k_bhsd, v_bhsd, layout);
+    };
+    #[cfg(feature = "flex")]
+    if matches!(
+        q_bhtd.device().inner().as_dispatch(),
+        DispatchDevice::Flex(_)
+    ) {
+        tell_once("attention runs on the blocked CPU engine: the device is Flex");
+    }
+    let table = layout.on_device(&q_bhtd.device());
+    let (out, _) = Dispatch::attention_forward(
+        q_bhtd.into_dispatch(),
+        k_bhsd.into_dispatch(),
+        v_bhsd.into_dispatch(),
+        table.into_dispatch(),
+        kernels,
+    );
+    Tensor::from_dispatch(out)
+}
+
+fn check(q_bhtd: &Tensor<4>, k_bhsd: &Tensor<4>, v_bhsd: &Tensor<4>, layout: &AttentionLayout) {
     let [batch, heads, query_len, head_dim] = q_bhtd.dims();
     let [_, kv_heads, key_len, _] = k_bhsd.dims();
     assert_eq!(
@@ -46,5 +140,66 @@ pub fn mma_attention(
         kv_heads > 0 && heads.is_multiple_of(kv_heads),
         "mma_attention: {kv_heads} key/value heads do not divide {heads} query heads"
     );
-    reference::attention(q_bhtd, k_bhsd, v_bhsd, layout)
+    assert_eq!(
+        [k_bhsd.dtype(), v_bhsd.dtype()],
+        [q_bhtd.dtype(); 2],
+        "mma_attention: queries, keys and values differ in dtype"
+    );
+}
+
+/// Whether a fused engine serves this tensor, or why not.
+fn fused_engine(q_bhtd: &Tensor<4>) -> Result<(), String> {
+    let device = q_bhtd.device();
+    match device.clone().inner().as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => {}
+        #[cfg(feature = "cube")]
+        DispatchDevice::Cube(_) if q_bhtd.dims()[3] <= MAX_HEAD_DIM => {}
+        #[cfg(feature = "cube")]
+        DispatchDevice::Cube(_) => {
+            return Err(format!("head_dim is above {MAX_HEAD_DIM}"));
+        }
+        #[allow(unreachable_patterns, reason = "depends on the backends built in")]
+        _ => {
+            return Err(format!(
+                "aki-model was built without an engine for {device:?}"
+            ));
+        }
+    }
+    match q_bhtd.dtype() {
+        DType::F32 | DType::F16 | DType::BF16 => Ok(()),
+        dtype => Err(format!("{dtype:?} is none of f32, f16 and bf16")),
+    }
+}
+
+/// What the environment asks for, read once.
+fn asked() -> Engine {
+    static ASKED: OnceLock<Engine> = OnceLock::new();
+    *ASKED.get_or_init(|| match std::env::var("AKI_ATTENTION").as_deref() {
+        Ok("reference") => Engine::Reference,
+        Ok("plain") => Engine::Fused(Kernels::Plain),
+        Ok("tensor-core") => Engine::Fused(Kernels::TensorCore),
+        Ok("" | "auto") | Err(_) => Engine::Auto,
+        Ok(other) => {
+            tracing::warn!(
+                "AKI_ATTENTION={other} is ignored: it is none of auto, reference, plain and \
+                 tensor-core"
+            );
+            Engine::Auto
+        }
+    })
+}
+
+/// Logs which engine or kernels were chosen and why, each choice once in a process.
+pub(super) fn tell_once(choice: &str) {
+    tell(choice, || tracing::info!("{choice}"));
+}
+
+fn tell(what: &str, log: impl FnOnce()) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if !told.contains(what) {
+        told.insert(what.to_owned());
+        log();
+    }
 }

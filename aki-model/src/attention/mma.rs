@@ -4,10 +4,10 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::{AttentionLayout, LayerCache, RotaryTable, mma_attention};
+use super::{AttentionLayout, LayerCache, RotaryConfig, mma_attention};
 
 /// Configuration of [`MmaAttention`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MmaAttentionConfig {
     /// Width of the tokens.
     pub d_model: usize,
@@ -15,18 +15,23 @@ pub struct MmaAttentionConfig {
     pub heads: usize,
     /// Key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
+    /// Base of the rotary position embedding; `None` for no embedding of positions.
+    pub rope_theta: Option<f64>,
 }
 
 /// Self-attention under a layout's visibility rule, with fused projections without biases.
 ///
 /// `y = softmax(rope(q) rope(k)^T / sqrt(head_dim) + mask) v Wo`, where `q`, `k` and `v` are the
-/// parts of one product `x Wqkv`, as in Phi-3.
+/// parts of one product `x Wqkv`, as in Phi-3; `rope` is the identity unless
+/// [`MmaAttentionConfig::with_rope`] asks for it. Positions are the layout's.
 #[derive(Module, Debug)]
 pub struct MmaAttention {
     qkv_proj: Linear,
     o_proj: Linear,
     heads: usize,
     kv_heads: usize,
+    #[module(skip)]
+    rope: Option<RotaryConfig>,
 }
 
 impl MmaAttentionConfig {
@@ -36,6 +41,7 @@ impl MmaAttentionConfig {
             d_model,
             heads,
             kv_heads: heads,
+            rope_theta: None,
         }
     }
 
@@ -43,6 +49,14 @@ impl MmaAttentionConfig {
     #[must_use]
     pub fn with_kv_heads(mut self, kv_heads: usize) -> Self {
         self.kv_heads = kv_heads;
+        self
+    }
+
+    /// Turns queries and keys by the positions of their tokens, with wavelengths in a geometric
+    /// series of base `theta` (10,000 in Phi and Llama 2).
+    #[must_use]
+    pub fn with_rope(mut self, theta: f64) -> Self {
+        self.rope_theta = Some(theta);
         self
     }
 
@@ -56,6 +70,7 @@ impl MmaAttentionConfig {
             d_model,
             heads,
             kv_heads,
+            rope_theta,
         } = *self;
         assert!(
             heads > 0 && d_model.is_multiple_of(heads),
@@ -76,6 +91,7 @@ impl MmaAttentionConfig {
                 .init(device),
             heads,
             kv_heads,
+            rope: rope_theta.map(|theta| RotaryConfig { head_dim, theta }),
         }
     }
 }
@@ -93,7 +109,6 @@ impl MmaAttention {
         &self,
         x_btd: Tensor<3>,
         layout: &AttentionLayout,
-        rope: Option<&RotaryTable>,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let [batch, len, d_model] = x_btd.dims();
@@ -105,7 +120,9 @@ impl MmaAttention {
                 .reshape([batch, len, heads, head_dim])
                 .swap_dims(1, 2)
         };
-        let turn = |x_bhtd| match rope {
+        let rope = self.rope.as_ref();
+        let table = rope.map(|rope| layout.rotary(rope, &qkv.device()));
+        let turn = |x_bhtd| match &table {
             Some(table) => table.apply(x_bhtd),
             None => x_bhtd,
         };

@@ -3,7 +3,7 @@
 //! Every other engine is held against this one. It costs `O(T^2)` memory.
 
 use burn::tensor::activation::softmax;
-use burn::tensor::{Bool, Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, FloatDType, Tensor, TensorData};
 
 use super::AttentionLayout;
 
@@ -11,7 +11,7 @@ use super::AttentionLayout;
 /// nothing gives no NaN.
 const HIDDEN: f32 = -1e30;
 
-/// Softmax attention of the visible pairs, computed in f32 whatever the inputs' dtype.
+/// Softmax attention of the visible pairs, computed in f32, or in f64 where the inputs are.
 ///
 /// # Shapes
 ///
@@ -29,9 +29,13 @@ pub fn attention(
     let device = q_bhtd.device();
     let scale = 1.0 / (head_dim as f64).sqrt();
 
-    let k_bhsd = repeat_heads(k_bhsd.cast(FloatDType::F32), heads);
-    let v_bhsd = repeat_heads(v_bhsd.cast(FloatDType::F32), heads);
-    let q_bhtd = q_bhtd.cast(FloatDType::F32).mul_scalar(scale);
+    let computed = match dtype {
+        DType::F64 => FloatDType::F64,
+        _ => FloatDType::F32,
+    };
+    let k_bhsd = repeat_heads(k_bhsd.cast(computed), heads);
+    let v_bhsd = repeat_heads(v_bhsd.cast(computed), heads);
+    let q_bhtd = q_bhtd.cast(computed).mul_scalar(scale);
     let scores_bhts = q_bhtd.matmul(k_bhsd.transpose());
 
     let weights_bhts = if layout.is_everything() {
@@ -61,7 +65,12 @@ pub fn hidden(layout: &AttentionLayout, device: &Device) -> Tensor<4, Bool> {
 }
 
 /// Repeats grouped key or value heads so that there is one for each query head.
-fn repeat_heads(x_bhsd: Tensor<4>, heads: usize) -> Tensor<4> {
+///
+/// # Shapes
+///
+/// - `x_bhsd`: `[batch, kv_heads, key_len, head_dim]`
+/// - output: `[batch, heads, key_len, head_dim]`
+pub fn repeat_heads(x_bhsd: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, kv_heads, len, head_dim] = x_bhsd.dims();
     if kv_heads == heads {
         return x_bhsd;

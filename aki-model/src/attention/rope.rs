@@ -13,7 +13,7 @@ pub struct RotaryConfig {
 
 /// Cosines and sines for the query positions of one batch, shared by all layers of a decoder.
 #[derive(Clone, Debug)]
-pub struct RotaryTable {
+pub(super) struct RotaryTable {
     cos_b1td: Tensor<4>,
     sin_b1td: Tensor<4>,
 }
@@ -26,7 +26,7 @@ impl RotaryConfig {
     /// # Panics
     ///
     /// If `batch` does not divide the number of positions.
-    pub fn table(&self, positions: &[u32], batch: usize, device: &Device) -> RotaryTable {
+    pub(super) fn table(&self, positions: &[u32], batch: usize, device: &Device) -> RotaryTable {
         assert!(
             batch > 0 && positions.len().is_multiple_of(batch),
             "positions do not fill the rows"
@@ -72,7 +72,7 @@ impl RotaryTable {
     /// # Shapes
     ///
     /// - input and output: `[batch, heads, len, head_dim]`
-    pub fn apply(&self, x_bhtd: Tensor<4>) -> Tensor<4> {
+    pub(super) fn apply(&self, x_bhtd: Tensor<4>) -> Tensor<4> {
         let [batch, heads, len, head_dim] = x_bhtd.dims();
         let dtype = x_bhtd.dtype();
         let half = head_dim / 2;

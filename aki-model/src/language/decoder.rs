@@ -8,9 +8,7 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig};
-use crate::attention::{
-    AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig, RotaryTable,
-};
+use crate::attention::{AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig};
 
 /// A Phi-3-shaped causal language model.
 #[derive(Module, Debug)]
@@ -56,6 +54,7 @@ impl LanguageConfig {
             input_layernorm: norm(),
             self_attn: MmaAttentionConfig::new(hidden, self.num_attention_heads)
                 .with_kv_heads(self.num_key_value_heads)
+                .with_rope(self.rope_theta)
                 .init(device),
             post_attention_layernorm: norm(),
             mlp: SwiGluMlp {
@@ -99,7 +98,6 @@ impl LanguageModel {
         &self,
         mut x_btd: Tensor<3>,
         layout: &AttentionLayout,
-        rope: &RotaryTable,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         let mut caches: Vec<Option<&mut LayerCache>> = match cache {
@@ -114,7 +112,7 @@ impl LanguageModel {
             None => self.model.layers.iter().map(|_| None).collect(),
         };
         for (layer, cache) in self.model.layers.iter().zip(&mut caches) {
-            x_btd = layer.forward(x_btd, layout, rope, cache.take());
+            x_btd = layer.forward(x_btd, layout, cache.take());
         }
         self.model.norm.forward(x_btd)
     }
@@ -140,11 +138,10 @@ impl DecoderLayer {
         &self,
         x_btd: Tensor<3>,
         layout: &AttentionLayout,
-        rope: &RotaryTable,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let normed = self.input_layernorm.forward(x_btd.clone());
-        let x_btd = x_btd + self.self_attn.forward(normed, layout, Some(rope), cache);
+        let x_btd = x_btd + self.self_attn.forward(normed, layout, cache);
         let normed = self.post_attention_layernorm.forward(x_btd.clone());
         x_btd + self.mlp.forward(normed)
     }

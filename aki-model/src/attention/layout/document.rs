@@ -49,6 +49,16 @@ pub enum LayoutError {
         /// The document's end.
         before: usize,
     },
+    /// Under [`Policy::Cca`](super::Policy::Cca), a media span whose tokens form no square grid.
+    #[error("row {row}: media span {start}..{end} of {} tokens is no square grid, which concentric causal attention needs", end - start)]
+    Grid {
+        /// The batch row.
+        row: usize,
+        /// First token of the span.
+        start: usize,
+        /// One past the span's last token.
+        end: usize,
+    },
     /// The question ends outside its document.
     #[error("row {row}: question end {question_end} lies outside its document {start}..{end}")]
     Question {

@@ -1,0 +1,217 @@
+//! `aki bench attention`: the fused engine beside its rivals, taking turns in one process.
+
+use std::io::Write;
+use std::time::Instant;
+
+use aki_model::attention::{
+    AttentionLayout, Document, Engine, Kernels, Policy, mma_attention_with, reference,
+};
+use anyhow::{Result, ensure};
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor};
+use serde_json::json;
+
+use crate::args::{BenchEngine, BenchShape, Dtype};
+
+/// The system line in front of the picture.
+const BEFORE_IMAGE: usize = 40;
+
+/// Times of one engine, in milliseconds, one a round.
+struct Times {
+    engine: BenchEngine,
+    forward: Vec<f64>,
+    both: Vec<f64>,
+}
+
+pub fn run(shape: &BenchShape, json: bool) -> Result<()> {
+    let (device, device_name) = shape.device.open()?;
+    let layout = layout(shape)?;
+    let kv_heads = shape.kv_heads.unwrap_or(shape.heads);
+    ensure!(
+        shape.heads.is_multiple_of(kv_heads),
+        "{kv_heads} key/value heads do not divide {} heads",
+        shape.heads
+    );
+    let dtype = match shape.dtype {
+        Dtype::F32 => FloatDType::F32,
+        Dtype::F16 => FloatDType::F16,
+        Dtype::Bf16 => FloatDType::BF16,
+    };
+    ensure!(
+        device.supports_dtype(dtype),
+        "{device_name} does not compute in {dtype:?}"
+    );
+    for &engine in &shape.engines {
+        let for_gpus = matches!(engine, BenchEngine::Plain | BenchEngine::TensorCore);
+        ensure!(
+            !for_gpus || device_name != "cpu",
+            "{} is a GPU's engine; name another --device",
+            engine.name()
+        );
+    }
+    let with_burn = shape.engines.contains(&BenchEngine::Burn);
+    let hidden = with_burn.then(|| reference::hidden(&layout, &device));
+    let inputs = || {
+        let random = |heads| {
+            let shape = [shape.batch, heads, shape.tokens, shape.head_dim];
+            Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device).cast(dtype)
+        };
+        [random(shape.heads), random(kv_heads), random(kv_heads)]
+    };
+
+    let mut times: Vec<Times> = shape
+        .engines
+        .iter()
+        .map(|&engine| Times {
+            engine,
+            forward: Vec::new(),
+            both: Vec::new(),
+        })
+        .collect();
+    // The first round warms up and is not counted.
+    for round in 0..=shape.runs {
+        for times in &mut times {
+            let [q, k, v] = inputs();
+            let attend = |q, k, v| compute(times.engine, q, k, v, &layout, hidden.as_ref());
+            let (q_, k_, v_) = (q.clone(), k.clone(), v.clone());
+            let forward = clock(&device, || {
+                attend(q_, k_, v_);
+            })?;
+            let [q, k, v] = [q, k, v].map(|x| x.autodiff().require_grad());
+            let both = clock(&device, || {
+                let grads = attend(q.clone(), k.clone(), v.clone()).sum().backward();
+                for x in [&q, &k, &v] {
+                    x.grad(&grads);
+                }
+            })?;
+            if round > 0 {
+                times.forward.push(forward);
+                times.both.push(both);
+            }
+        }
+    }
+    let pairs = visible_pairs(&layout) * shape.heads as f64;
+    report(&times, pairs * shape.head_dim as f64, json, &device_name)
+}
+
+fn compute(
+    engine: BenchEngine,
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    layout: &AttentionLayout,
+    hidden: Option<&Tensor<4, Bool>>,
+) -> Tensor<4> {
+    let ours = |kernels| Engine::Fused(kernels);
+    match engine {
+        BenchEngine::Fused => mma_attention_with(ours(Kernels::Auto), q, k, v, layout),
+        BenchEngine::Plain => mma_attention_with(ours(Kernels::Plain), q, k, v, layout),
+        BenchEngine::TensorCore => mma_attention_with(ours(Kernels::TensorCore), q, k, v, layout),
+        BenchEngine::Reference => mma_attention_with(Engine::Reference, q, k, v, layout),
+        BenchEngine::Burn => {
+            let [batch, heads, query_len, _] = q.dims();
+            let shape = [batch, heads, query_len, layout.key_len()];
+            let hidden = hidden.map(|hidden| hidden.clone().expand(shape));
+            let [k, v] = [k, v].map(|x| reference::repeat_heads(x, heads));
+            attention(q, k, v, hidden, None, AttentionModuleOptions::default())
+        }
+    }
+}
+
+/// A picture behind a system line; half of the text behind it is the question.
+fn layout(shape: &BenchShape) -> Result<AttentionLayout> {
+    let start = BEFORE_IMAGE.min(shape.tokens);
+    let end = (start + shape.image_tokens).min(shape.tokens);
+    let document = Document {
+        tokens: 0..shape.tokens,
+        media: if start < end {
+            vec![start..end]
+        } else {
+            vec![]
+        },
+        question_end: Some(usize::midpoint(end, shape.tokens)),
+    };
+    let rows = vec![vec![document]; shape.batch];
+    Ok(AttentionLayout::from_spans(
+        Policy::from(shape.policy),
+        shape.tokens,
+        &rows,
+    )?)
+}
+
+fn visible_pairs(layout: &AttentionLayout) -> f64 {
+    let (queries, keys) = (layout.query_len(), layout.key_len());
+    let rows = (0..layout.batch()).map(|row| {
+        let pairs = (0..queries).flat_map(|i| (0..keys).map(move |j| (i, j)));
+        pairs.filter(|&(i, j)| layout.visible(row, i, j)).count()
+    });
+    rows.sum::<usize>() as f64
+}
+
+/// Milliseconds until the device has done `work`.
+fn clock(device: &Device, work: impl FnOnce()) -> Result<f64> {
+    device.sync()?;
+    let start = Instant::now();
+    work();
+    device.sync()?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn report(times: &[Times], pair_channels: f64, json: bool, device: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    // Two products forward, five backward, two operations a channel of a visible pair each.
+    let rate = |products: f64, ms: f64| products * 2.0 * pair_channels / ms / 1e6;
+    if json {
+        for Times {
+            engine,
+            forward,
+            both,
+        } in times
+        {
+            let line = json!({
+                "engine": engine.name(),
+                "device": device,
+                "forward_ms": forward,
+                "forward_backward_ms": both,
+                "pair_channels": pair_channels,
+            });
+            writeln!(out, "{line}")?;
+        }
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{:<12} {:>11} {:>9}   {:>18} {:>9} {:>8}",
+        "engine", "forward ms", "GFLOP/s", "with backward ms", "GFLOP/s", "x first"
+    )?;
+    let first = median(&times[0].both);
+    for Times {
+        engine,
+        forward,
+        both,
+    } in times
+    {
+        let (forward, both) = (median(forward), median(both));
+        writeln!(
+            out,
+            "{:<12} {forward:>11.2} {:>9.1}   {both:>18.2} {:>9.1} {:>8.2}",
+            engine.name(),
+            rate(2.0, forward),
+            rate(7.0, both),
+            both / first,
+        )?;
+    }
+    writeln!(
+        out,
+        "medians of {} rounds on {device}; GFLOP/s count the visible pairs only",
+        times[0].both.len()
+    )?;
+    Ok(())
+}

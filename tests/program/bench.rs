@@ -1,0 +1,125 @@
+//! `aki bench` and the rules that `aki mask` draws beside the three of the paper.
+
+use serde_json::Value;
+
+use crate::support::{Workplace, asset, command, finish};
+
+const SMALL: [&str; 11] = [
+    "bench",
+    "attention",
+    "--tokens=60",
+    "--image-tokens=9",
+    "--heads=4",
+    "--kv-heads=2",
+    "--head-dim=8",
+    "--batch=2",
+    "--runs=2",
+    "--device=cpu",
+    "--policy=cca",
+];
+
+#[test]
+fn attention_is_timed() {
+    let place = Workplace::new();
+    let table = place.aki(&SMALL).good().stdout;
+    for engine in ["fused ", "reference ", "burn "] {
+        assert!(table.contains(engine), "{table}");
+    }
+    assert!(table.ends_with("medians of 2 rounds on cpu; GFLOP/s count the visible pairs only\n"));
+
+    let lines = place.aki(&[&SMALL[..], &["--json", "--engines=fused,burn"]].concat());
+    let lines: Vec<Value> = lines
+        .good()
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 2);
+    for (line, engine) in lines.iter().zip(["fused", "burn"]) {
+        assert_eq!(line["engine"], engine);
+        for times in ["forward_ms", "forward_backward_ms"] {
+            let times = line[times].as_array().expect("times");
+            assert_eq!(times.len(), 2);
+            assert!(
+                times
+                    .iter()
+                    .all(|ms| ms.as_f64().is_some_and(|ms| ms > 0.0))
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_timed_is_told() {
+    let place = Workplace::new();
+    let refused = |changed: &str| {
+        let flag = changed.split_inclusive('=').next().expect("a flag");
+        let kept = SMALL.into_iter().filter(|arg| !arg.starts_with(flag));
+        place
+            .aki(&kept.chain([changed]).collect::<Vec<_>>())
+            .refused()
+    };
+    let message = refused("--kv-heads=3");
+    assert!(
+        message.contains("3 key/value heads do not divide 4 heads"),
+        "{message}"
+    );
+    let message = refused("--heads=0");
+    assert!(
+        message.contains("invalid value '0' for '--heads <N>'"),
+        "{message}"
+    );
+    let message = refused("--image-tokens=8");
+    assert!(message.contains("no square grid"), "{message}");
+    let message = refused("--engines=plain");
+    assert!(message.contains("plain is a GPU's engine"), "{message}");
+}
+
+/// Which engine computes, and why, is told to those who ask.
+#[test]
+fn the_engine_is_told_once() {
+    let place = Workplace::new();
+    let told = |log: &str, engine: &str| {
+        let mut command = command(&place.path("."));
+        command
+            .args(SMALL)
+            .env("AKI_LOG", log)
+            .env("AKI_ATTENTION", engine);
+        finish(command, "").good().stderr
+    };
+    let message = told("info", "");
+    assert_eq!(
+        message.matches("blocked CPU engine").count(),
+        1,
+        "{message}"
+    );
+    assert_eq!(told("aki_model=warn", ""), "");
+    let message = told("=?=", "");
+    assert!(message.contains("AKI_LOG is ignored"), "{message}");
+}
+
+#[test]
+fn concentric_masks_want_squares() {
+    let place = Workplace::new();
+    let tokenizer = asset("easy-vqa/tokenizer.json");
+    let args = |tokens| {
+        [
+            "mask",
+            "--policy=cca",
+            "--prompt=hi",
+            "--tokenizer",
+            &tokenizer,
+            "--image-tokens",
+            tokens,
+        ]
+        .map(str::to_owned)
+    };
+    let drawn = place.aki(&args("9")).good().stdout;
+    // A corner sees its ring of eight, not the middle.
+    assert!(
+        drawn.contains("i ■ ■ ■ ■ ■ ■ ■ ■ ■ ■ ■ ■ □ □ □ □ □ □ □ · · · · · · · ·"),
+        "{drawn}"
+    );
+    let message = place.aki(&args("8")).refused();
+    assert!(message.contains("8 tokens is no square grid"), "{message}");
+}
