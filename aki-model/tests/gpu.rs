@@ -18,8 +18,18 @@ use burn_cubecl::ops::into_data_sync;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use cases::{Case, assert_as_good, naive};
 
-/// The adapter to test on, or `None` after having said that there is none.
+/// Whether the NVIDIA card is asked for, in a build that has it.
+fn on_cuda() -> bool {
+    cfg!(feature = "cuda") && std::env::var("AKI_TEST_DEVICE").as_deref() == Ok("cuda")
+}
+
+/// The device to test on, or `None` after having said that there is none: the NVIDIA card that
+/// `AKI_TEST_DEVICE=cuda` asks for in a build with the feature `cuda`, else a WGPU adapter.
 fn gpu() -> Option<Device> {
+    #[cfg(feature = "cuda")]
+    if on_cuda() {
+        return Some(Device::cuda(0));
+    }
     static FOUND: OnceLock<bool> = OnceLock::new();
     let found = *FOUND.get_or_init(|| {
         let found = !Device::enumerate(DeviceType::Wgpu).into_vec().is_empty();
@@ -68,13 +78,17 @@ fn plain(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, layout: &AttentionLayout) -> 
     mma_attention_with(Engine::Fused(Kernels::Plain), q, k, v, layout)
 }
 
-fn check(name: &str, dtype: FloatDType, case: &Case) {
+fn check(name: &str, dtype: FloatDType, case: &Case, kernels: Kernels) {
     let Some(device) = gpu() else { return };
     let cpu = Device::flex();
     let truth = case.run(&cpu, dtype, FloatDType::F64, reference::attention);
     let dense = case.run(&cpu, dtype, dtype, naive);
-    let found = case.run(&device, dtype, dtype, plain);
-    assert_as_good(&format!("{name} {dtype:?}"), &found, &dense, &truth, dtype);
+    let engine = Engine::Fused(kernels);
+    let found = case.run(&device, dtype, dtype, |q, k, v, layout| {
+        mma_attention_with(engine, q, k, v, layout)
+    });
+    let what = format!("{name} {dtype:?} {kernels:?}");
+    assert_as_good(&what, &found, &dense, &truth, dtype);
 }
 
 macro_rules! cases {
@@ -83,7 +97,7 @@ macro_rules! cases {
         fn $name() {
             let case = Case::new($layout, $heads, $heads / $kv_heads, $head_dim, 7);
             for dtype in [$(FloatDType::$dtype),+] {
-                check(stringify!($name), dtype, &case);
+                check(stringify!($name), dtype, &case, Kernels::Plain);
             }
         })+
     };
@@ -102,6 +116,51 @@ cases! {
     picture_and_question: [96, 2, 2], single(Policy::Mma, 656, 144), [F32];
     chunk_of_a_prompt: [128, 2, 1], packed(Policy::Prefix, 200).queries(64..200), [F32, F16];
     decoded_token: [64, 8, 1], packed(Policy::Mma, 200).queries(150..151), [F32];
+}
+
+/// On an NVIDIA card the kernels for its tensor cores; elsewhere `Auto` comes down to the plain ones.
+#[test]
+fn tensor_cores_where_there_are_any() {
+    let Some(device) = gpu() else { return };
+    if !on_cuda() {
+        let case = Case::new(packed(Policy::Mma, 97), 8, 8, 64, 1);
+        let auto = case.run(
+            &device,
+            FloatDType::F32,
+            FloatDType::F32,
+            |q, k, v, layout| mma_attention_with(Engine::Fused(Kernels::Auto), q, k, v, layout),
+        );
+        let found = case.run(&device, FloatDType::F32, FloatDType::F32, plain);
+        assert_eq!(auto, found);
+        return;
+    }
+    for head_dim in [64, 72, 80, 96, 128, 256] {
+        for (at, len) in [1, 3, 97, 200, 656].into_iter().enumerate() {
+            let policy = [
+                Policy::Causal,
+                Policy::Mma,
+                Policy::Bidirectional,
+                Policy::Cca,
+            ][at % 4];
+            let layout = match len {
+                1 | 3 => single(Policy::Causal, len, 1),
+                _ => packed(policy, len),
+            };
+            let group = [1, 2, 8][at % 3];
+            let case = Case::new(layout, 8, group, head_dim, at as u64);
+            for dtype in [FloatDType::F16, FloatDType::BF16] {
+                let what = format!("{policy:?}, {len} tokens, heads of {head_dim}, group {group}");
+                check(&what, dtype, &case, Kernels::TensorCore);
+                check(&what, dtype, &case, Kernels::Plain);
+            }
+        }
+        let decode = AttentionLayout::everything(2, 1, 300);
+        let case = Case::new(decode, 8, 2, head_dim, 3);
+        check("one token", FloatDType::BF16, &case, Kernels::TensorCore);
+        let chunk = packed(Policy::Mma, 200).queries(64..200);
+        let case = Case::new(chunk, 8, 2, head_dim, 3);
+        check("a chunk", FloatDType::BF16, &case, Kernels::TensorCore);
+    }
 }
 
 /// The output and the gradients by `B`'s own operations, without a graph.

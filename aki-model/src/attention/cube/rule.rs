@@ -113,7 +113,13 @@ impl Table {
 
     /// What the tile of the summarised queries and of `keys` keys from `start` on shows; `start`
     /// lies before the end of the keys.
-    fn tile(self, layout: &[i32], summary: Summary, start: usize, #[comptime] keys: usize) -> u32 {
+    pub fn tile(
+        self,
+        layout: &[i32],
+        summary: Summary,
+        start: usize,
+        #[comptime] keys: usize,
+    ) -> u32 {
         let first = start as i32;
         let end = (start + keys) as i32;
         let meets = (summary.hull_start < end && first < summary.hull_end)
@@ -155,9 +161,27 @@ impl Table {
 impl Rule {
     /// Whether the query may look at key `j`.
     pub fn visible(self, j: usize, text_end: i32) -> bool {
+        self.sees(j, text_end > j as i32)
+    }
+
+    /// Whether the query may look at key `j`, given whether that is text.
+    pub fn sees(self, j: usize, text: bool) -> bool {
         let j = j as i32;
         (self.first <= j && j < self.last)
-            || (self.unlock_start <= j && j < self.unlock_end && text_end > j)
+            || (self.unlock_start <= j && j < self.unlock_end && text)
+    }
+}
+
+#[cube]
+impl Summary {
+    /// The first key that some query may see.
+    pub fn first_key(self) -> u32 {
+        min(self.hull_start, self.unlock_hull_start) as u32
+    }
+
+    /// The end of the keys that some query may see.
+    pub fn end_key(self) -> u32 {
+        max(self.hull_end, self.unlock_hull_end) as u32
     }
 }
 

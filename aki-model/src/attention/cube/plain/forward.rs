@@ -15,8 +15,8 @@ use super::products::{accumulate, scores, share_weights, zeros};
 use super::rows::{Quad, Rows, store};
 use super::softmax::OnlineSoftmax;
 use super::tile::TileConfig;
-use super::{Sizes, from_the_end};
 use crate::attention::cube::rule::{FULL, NO_TILE, next_key_tile};
+use crate::attention::cube::sizes::{Sizes, from_the_end};
 
 /// One cube a tile of queries, head and batch row.
 ///

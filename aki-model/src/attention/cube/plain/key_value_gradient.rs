@@ -10,12 +10,12 @@
 
 use cubecl::prelude::*;
 
-use super::Sizes;
 use super::mask::hide;
 use super::products::{accumulate, scores, share_weights, zeros};
-use super::rows::{Quad, Rows, store};
+use super::rows::{Quad, Rows, delta_of, lse_of, store};
 use super::tile::TileConfig;
 use crate::attention::cube::rule::{FULL, NO_TILE, next_query_tile};
+use crate::attention::cube::sizes::Sizes;
 
 /// One cube a tile of keys, key/value head and batch row.
 ///
@@ -98,8 +98,8 @@ pub fn key_value_gradient<F: Float, N: Size>(
             #[unroll]
             for j in 0..4usize {
                 let query = queries.start + x + comptime!(j * units_x);
-                let lse = sizes.lse(stats, queries.head, query);
-                let delta = sizes.delta(stats, queries.head, query);
+                let lse = lse_of(sizes, stats, queries.head, query);
+                let delta = delta_of(sizes, stats, queries.head, query);
                 #[unroll]
                 for i in 0..4usize {
                     let at = comptime!(4 * i + j);

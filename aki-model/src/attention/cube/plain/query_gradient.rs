@@ -13,10 +13,10 @@ use cubecl::prelude::*;
 
 use super::mask::hide;
 use super::products::{accumulate, scores, share_weights, zeros};
-use super::rows::{Quad, Rows, store};
+use super::rows::{Quad, Rows, delta_of, lse_of, store};
 use super::tile::TileConfig;
-use super::{Sizes, from_the_end};
 use crate::attention::cube::rule::{FULL, NO_TILE, next_key_tile};
+use crate::attention::cube::sizes::{Sizes, from_the_end};
 
 /// One cube a tile of queries, head and batch row.
 ///
@@ -62,8 +62,8 @@ pub fn query_gradient<F: Float, N: Size>(
     #[unroll]
     for i in 0..4usize {
         let query = queries.start + y + comptime!(i * units_y);
-        lse[i] = sizes.lse(stats, queries.head, query);
-        delta[i] = sizes.delta(stats, queries.head, query);
+        lse[i] = lse_of(sizes, stats, queries.head, query);
+        delta[i] = delta_of(sizes, stats, queries.head, query);
     }
 
     let summary = table.summary(layout, queries.start, comptime!(tile.rows()));

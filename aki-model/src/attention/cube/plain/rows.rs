@@ -2,6 +2,8 @@
 
 use cubecl::prelude::*;
 
+use crate::attention::cube::sizes::Sizes;
+
 /// Four channels, or four columns.
 pub type Quad = Vector<f32, Const<4>>;
 
@@ -77,4 +79,18 @@ pub fn store<F: Float, N: Size>(
             }
         }
     }
+}
+
+/// A query's log-sum-exp, 0 past the end.
+#[cube]
+pub fn lse_of(sizes: Sizes, stats: &[f32], head: usize, query: usize) -> f32 {
+    let value = stats[head + min(query, sizes.query_len - 1)];
+    select(query < sizes.query_len, value, 0.0)
+}
+
+/// A query's delta, 0 past the end.
+#[cube]
+pub fn delta_of(sizes: Sizes, stats: &[f32], head: usize, query: usize) -> f32 {
+    let deltas = sizes.batch * sizes.heads * sizes.query_len;
+    lse_of(sizes, stats, deltas + head, query)
 }
