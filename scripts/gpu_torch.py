@@ -19,7 +19,7 @@ parser.add_argument("--tokens", type=int, nargs="+", default=[656, 2048, 8192])
 parser.add_argument("--head-dims", type=int, nargs="+", default=[96, 64, 72, 128])
 parser.add_argument("--heads", type=int, default=32)
 parser.add_argument("--rounds", type=int, default=7)
-parser.add_argument("--seconds", type=float, default=250, help="no further shape is begun after it")
+parser.add_argument("--seconds", type=float, default=150, help="no further shape is begun after it")
 args = parser.parse_args()
 
 IMAGE_TOKENS, BEFORE_IMAGE = 144, 40  # as in `aki bench attention`
@@ -28,7 +28,8 @@ try:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-    compiled = torch.compile(flex_attention)
+    # Without dynamic shapes, and afresh for each: else it comes down to slower kernels.
+    compiled = torch.compile(flex_attention, dynamic=False)
 except ImportError as error:
     compiled = None
     print(f"no flex_attention in this PyTorch: {error}")
@@ -59,17 +60,15 @@ def block_mask(tokens):
 
 
 def clock(work):
-    """Median milliseconds of `work` on the card."""
+    """Median milliseconds until the card has done `work`, by the clock that aki uses."""
     work(), work()
     times = []
     for _ in range(args.rounds):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
-        begin.record()
+        begin = time.perf_counter()
         work()
-        end.record()
         torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
+        times.append((time.perf_counter() - begin) * 1e3)
     return statistics.median(times)
 
 
@@ -83,7 +82,7 @@ def rival(attend, tokens, head_dim):
 
     def both():
         inputs = [x.requires_grad_() for x in (q, k, v)]
-        attend(*inputs).sum().backward()
+        torch.autograd.grad(attend(*inputs).sum(), inputs)
 
     return clock(forward), clock(both)
 
@@ -92,7 +91,11 @@ def ours(tokens, head_dim):
     command = [args.aki, "bench", "attention", "--json", "--device=cuda", "--dtype=bf16"]
     command += ["--engines=tensor-core,plain", f"--runs={args.rounds}", f"--heads={args.heads}"]
     command += [f"--tokens={tokens}", f"--head-dim={head_dim}", f"--image-tokens={IMAGE_TOKENS}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        print(f"aki took more than 60 s at T={tokens}, d={head_dim}")
+        return {}, None
     if done.returncode != 0:
         print(f"aki failed at T={tokens}, d={head_dim}: {done.stderr.strip()[-500:]}")
         return {}, None
@@ -128,6 +131,7 @@ for tokens in args.tokens:
         candidates = {"SDPA dense mask": lambda q, k, v: F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask)}
         if compiled is not None:
+            torch._dynamo.reset()
             blocks = block_mask(tokens)
             candidates["flex_attention"] = lambda q, k, v: compiled(q, k, v, block_mask=blocks)
 
@@ -139,7 +143,7 @@ for tokens in args.tokens:
         for name, attend in candidates.items():
             try:
                 rows[name] = rival(attend, tokens, head_dim)
-            except (RuntimeError, torch.OutOfMemoryError) as error:
+            except Exception as error:  # noqa: BLE001  (a rival's failure is a reading too)
                 print(f"{name} failed at T={tokens}, d={head_dim}: {str(error)[:200]}")
         first = rows.get("aki tensor-core", (float("nan"),) * 2)
         for name, (forward, both) in rows.items():

@@ -129,7 +129,7 @@ pub struct BenchShape {
     #[arg(long, value_name = "N", default_value_t = 656, value_parser = count())]
     pub tokens: usize,
     /// Image tokens among them
-    #[arg(long, value_name = "N", default_value_t = 144)]
+    #[arg(long, value_name = "N", default_value_t = 144, value_parser = clap::value_parser!(u32).range(0..=1 << 20).map(|n| n as usize))]
     pub image_tokens: usize,
     /// Query heads
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = count())]
@@ -158,7 +158,9 @@ pub struct BenchShape {
 }
 
 fn count() -> impl TypedValueParser<Value = usize> {
-    clap::value_parser!(u32).range(1..).map(|n| n as usize)
+    clap::value_parser!(u32)
+        .range(1..=1 << 20)
+        .map(|n| n as usize)
 }
 
 /// Who takes part in a benchmark of attention.

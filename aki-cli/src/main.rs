@@ -5,6 +5,7 @@ mod commands;
 mod device;
 mod terminal;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,6 +53,7 @@ fn tell_warnings() {
     });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false);
     tracing_subscriber::registry()

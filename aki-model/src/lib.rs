@@ -9,8 +9,9 @@
 //! [`vision`] (SigLIP), [`resampler`] (PerceiverResampler), [`language`] (the decoder), [`Aki`]
 //! (the three put together), [`generate`] and [`weights`].
 //!
-//! This crate opens no file but weights, spawns no thread, prints nothing, and enables no Burn
-//! backend: the program that uses it chooses one through Burn's `flex`, `wgpu` or `cuda` feature.
+//! This crate opens no file but weights, prints nothing, and enables no Burn backend: the program
+//! that uses it chooses some by the features `flex`, `wgpu` and `cuda`, each of which also adds the
+//! fused attention engine for that backend.
 //!
 //! Tensor names carry their axes as a suffix: `b` batch row, `t` query token, `s` key token,
 //! `h` head, `d` width, `n` picture, `l` latent, `p` patch.

@@ -3,9 +3,10 @@
 mod cases;
 
 use aki_model::attention::{
-    AttentionLayout, Document, Engine, Kernels, Policy, mma_attention_with, reference,
+    AttentionLayout, Document, Engine, Kernels, Policy, mma_attention, mma_attention_with,
+    reference,
 };
-use burn::tensor::{Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use cases::{Case, assert_as_good, naive};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -215,4 +216,79 @@ fn nan_shows() {
     let out: Vec<f32> = out.into_data().try_to_vec().unwrap();
     assert!(out[..6].iter().all(|x| (x - 1.0).abs() < 1e-6));
     assert!(out[6..].iter().all(|x| x.is_nan()));
+}
+
+/// Rows that see nothing are exactly 0, and nothing flows to or from them.
+#[test]
+fn padding_is_exactly_zero() {
+    let (len, dim) = (150, 24);
+    let documents = vec![Document {
+        tokens: 20..131,
+        media: vec![30..46],
+        question_end: Some(90),
+    }];
+    for policy in POLICIES {
+        let layout = AttentionLayout::from_spans(policy, len, &[documents.clone()]).unwrap();
+        let case = Case::new(layout, 2, 2, dim, 1);
+        for values in case.run(&Device::flex(), FloatDType::F32, FloatDType::F32, fused) {
+            for (row, values) in values.chunks(dim).enumerate() {
+                let zero = values.iter().all(|x| *x == 0.0);
+                let padding = !(20..131).contains(&(row % len));
+                assert!(zero || !padding, "{policy:?} {row}");
+                // The first token may see itself alone, and then its query has no gradient.
+                assert!(!zero || padding || row % len == 20, "{policy:?} {row}");
+            }
+        }
+    }
+}
+
+/// One tensor as queries and keys, and inputs of which only some are trained.
+#[test]
+fn gradients_meet_and_stop_where_they_should() {
+    let device = Device::flex().autodiff();
+    let layout = random_layout(Policy::Mma, 40, 2);
+    let case = Case::new(layout, 2, 1, 16, 2);
+    let tensor = |at: usize| Tensor::<4>::from_data(case.data[at].clone(), &device);
+    let gradients = |q: &Tensor<4>, k: &Tensor<4>| {
+        // The values are not trained.
+        let out = fused(q.clone(), k.clone(), tensor(2), &case.layout);
+        let grads = (out * tensor(3)).sum().backward();
+        [q, k].map(|x| x.grad(&grads).expect("a gradient"))
+    };
+    let both = tensor(0).require_grad();
+    let [together, _] = gradients(&both, &both);
+    let [of_q, of_k] = gradients(&tensor(0).require_grad(), &tensor(0).require_grad());
+    let difference = (of_q + of_k - together.clone()).abs().max();
+    assert!(difference.into_scalar::<f32>() < 1e-5);
+    assert!(together.abs().max().into_scalar::<f32>() > 0.1);
+}
+
+/// Without rows, keys or queries there is nothing to compute and nothing to stumble over.
+#[test]
+fn empty_sizes() {
+    let device = Device::flex();
+    for (batch, query_len, key_len) in [(0, 3, 3), (1, 0, 3), (1, 3, 0)] {
+        let layout = AttentionLayout::everything(batch, query_len, key_len);
+        let zeros = |len: usize| Tensor::<4>::zeros([batch, 2, len, 4], &device);
+        let (q, k) = (zeros(query_len), zeros(key_len));
+        let out = fused(q, k.clone(), k, &layout);
+        assert_eq!(out.dims(), [batch, 2, query_len, 4]);
+        let out: Vec<f32> = out.into_data().try_to_vec().unwrap();
+        assert!(out.iter().all(|x| *x == 0.0));
+    }
+}
+
+/// What no fused engine takes goes to the reference, not to a panic.
+#[test]
+fn f64_goes_to_the_reference() {
+    let case = Case::new(random_layout(Policy::Mma, 30, 1), 2, 1, 8, 1);
+    let (wide, device) = (FloatDType::F64, Device::flex());
+    let found = case.run(&device, wide, wide, mma_attention);
+    let expected = case.run(&device, wide, wide, reference::attention);
+    assert_eq!(found, expected);
+    let q = Tensor::<4>::zeros([1, 1, 1, 8], (&device, DType::F64));
+    assert!(Engine::Fused(Kernels::Auto).serves(&q).is_err());
+    let q = Tensor::<4>::zeros([1, 1, 1, 8], &device);
+    assert!(Engine::Fused(Kernels::Auto).serves(&q).is_ok());
+    assert!(Engine::Fused(Kernels::TensorCore).serves(&q).is_err());
 }

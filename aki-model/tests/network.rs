@@ -103,6 +103,56 @@ fn cached_decoding_gives_what_the_whole_sequence_gives() {
     }
 }
 
+/// Under concentric attention a picture takes fewer places than it has tokens, and decoding goes on
+/// from there: each token decoded is the likeliest after a whole pass over what stands before it.
+#[test]
+fn decoding_goes_on_at_the_right_place() {
+    let device = Device::flex();
+    device.seed(5);
+    let mut config = common::tiny();
+    config.resampler.num_latents = 4;
+    let aki = config.init(20, &device);
+    let pixels = Tensor::<4>::random([1, 3, 12, 12], Distribution::Default, &device);
+    let spans = vec![MediaSpan {
+        row: 0,
+        tokens: 1..5,
+        picture: 0,
+    }];
+    let rings = |len: usize| {
+        let document = Document {
+            tokens: 0..len,
+            media: vec![1..5],
+            question_end: Some(8),
+        };
+        AttentionLayout::from_spans(Policy::Cca, len, &[vec![document]]).unwrap()
+    };
+    let mut text = vec![0, 20, 20, 20, 20, 5, 6, 7, 8];
+    assert_eq!(rings(text.len()).positions(), [0, 1, 1, 1, 1, 2, 3, 4, 5]);
+    let prompt = Prompt {
+        input_ids: text.clone(),
+        pixels: Some(pixels.clone()),
+        spans: spans.clone(),
+        layout: rings(text.len()),
+    };
+    let mut sampler = Sampler::new(Sampling::default());
+    let answer = generate(&aki, prompt, &[], 5, &mut sampler, |_| true);
+    for id in answer {
+        let x = aki.fuse(
+            ids(&text, &device),
+            Some(aki.encode(pixels.clone())),
+            &spans,
+        );
+        let hidden = aki.forward(x, &rings(text.len()), None);
+        let [_, len, width] = hidden.dims();
+        let last = hidden
+            .slice([0..1, len - 1..len, 0..width])
+            .reshape([1, width]);
+        let best = aki.logits(last).argmax(1).into_scalar::<i32>();
+        assert_eq!(best, id as i32, "after {text:?}");
+        text.push(id);
+    }
+}
+
 #[test]
 fn a_row_without_its_padding_gives_the_same() {
     let device = Device::flex();

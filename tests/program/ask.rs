@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Ended, Workplace};
+use crate::support::{self, Ended, Workplace};
 
 /// A tiny model in `run` and one of its pictures.
 fn trained() -> (Workplace, String) {
@@ -48,6 +48,34 @@ fn a_question_is_answered_with_a_picture_and_without_one() {
         .aki(&[&args[..], &["--max-new-tokens", "8"]].concat())
         .good();
     assert_eq!(of_run.stdout, of_model.stdout);
+}
+
+/// The environment may ask for another engine; what it cannot have is told.
+#[test]
+fn another_engine_is_asked_for() {
+    let (place, picture) = trained();
+    let ask = |engine: &str| {
+        let mut command = support::command(&place.path("."));
+        command
+            .args([
+                "generate", "-m", "run", "--device", "cpu", "-p", "hi", "-i", &picture,
+            ])
+            .env("AKI_ATTENTION", engine)
+            .env("AKI_LOG", "info");
+        let ended = support::finish(command, "").good();
+        (ended.stdout, ended.stderr)
+    };
+    let (answer, told) = ask("");
+    assert!(told.contains("blocked CPU engine"), "{told}");
+    for (engine, expected) in [
+        ("reference", "dense reference: AKI_ATTENTION asks for it"),
+        ("plain", "AKI_ATTENTION is ignored: the device is a CPU"),
+        ("fast", "AKI_ATTENTION=fast is ignored"),
+    ] {
+        let (other, told) = ask(engine);
+        assert_eq!(told.matches(expected).count(), 1, "{told}");
+        assert_eq!(other, answer);
+    }
 }
 
 #[test]

@@ -71,30 +71,29 @@ fn what_cannot_be_timed_is_told() {
     );
     let message = refused("--image-tokens=8");
     assert!(message.contains("no square grid"), "{message}");
+    let message = refused("--image-tokens=64");
+    assert!(message.contains("60 tokens do not hold"), "{message}");
     let message = refused("--engines=plain");
-    assert!(message.contains("plain is a GPU's engine"), "{message}");
+    assert!(message.contains("these kernels are a GPU's"), "{message}");
 }
 
 /// Which engine computes, and why, is told to those who ask.
 #[test]
 fn the_engine_is_told_once() {
     let place = Workplace::new();
-    let told = |log: &str, engine: &str| {
+    let told = |log: &str| {
         let mut command = command(&place.path("."));
-        command
-            .args(SMALL)
-            .env("AKI_LOG", log)
-            .env("AKI_ATTENTION", engine);
+        command.args(SMALL).env("AKI_LOG", log);
         finish(command, "").good().stderr
     };
-    let message = told("info", "");
+    let message = told("info");
     assert_eq!(
         message.matches("blocked CPU engine").count(),
         1,
         "{message}"
     );
-    assert_eq!(told("aki_model=warn", ""), "");
-    let message = told("=?=", "");
+    assert_eq!(told("aki_model=warn"), "");
+    let message = told("=?=");
     assert!(message.contains("AKI_LOG is ignored"), "{message}");
 }
 

@@ -81,6 +81,16 @@ fn values_that_make_no_sense() {
     insta::assert_snapshot!(message, @r#"error: --set stage.qestions.steps=1: "stage" has no element "qestions"; its elements are "captions", "questions""#);
     let message = place.train(&["stage.questions.steps=1"]).refused();
     insta::assert_snapshot!(message, @"error: stage.questions.optimizer.warmup_steps: must be less than the stage's steps");
+    let message = place
+        .train(&["stage.questions.attention='bidirectional'"])
+        .refused();
+    insta::assert_snapshot!(message, @"error: stage.questions.attention: cannot be bidirectional: each token would see the one it has to predict");
+    let rings = [
+        "stage.questions.attention='cca'",
+        "model.resampler.num_latents=8",
+    ];
+    let message = place.train(&rings).refused();
+    insta::assert_snapshot!(message, @"error: stage.questions.attention: cca needs a square number of latents (model.resampler.num_latents)");
     let message = place.train(&["data.valid_samples=4000"]).refused();
     insta::assert_snapshot!(message, @"error: data.valid_samples: must be at least 1 and less than the 4000 samples");
     let message = place.train(&["model.language.vocab_size=10"]).refused();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use aki_model::attention::{
     AttentionLayout, Document, Engine, Kernels, Policy, mma_attention_with, reference,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor};
@@ -43,12 +43,13 @@ pub fn run(shape: &BenchShape, json: bool) -> Result<()> {
         "{device_name} does not compute in {dtype:?}"
     );
     for &engine in &shape.engines {
-        let for_gpus = matches!(engine, BenchEngine::Plain | BenchEngine::TensorCore);
-        ensure!(
-            !for_gpus || device_name != "cpu",
-            "{} is a GPU's engine; name another --device",
-            engine.name()
-        );
+        if let Some(engine) = ours(engine) {
+            let probe = [shape.batch, shape.heads, 1, shape.head_dim];
+            let probe = Tensor::<4>::zeros(probe, (&device, dtype.into()));
+            engine
+                .serves(&probe)
+                .map_err(|why| anyhow!("{device_name}: {why}"))?;
+        }
     }
     let with_burn = shape.engines.contains(&BenchEngine::Burn);
     let hidden = with_burn.then(|| reference::hidden(&layout, &device));
@@ -103,13 +104,9 @@ fn compute(
     layout: &AttentionLayout,
     hidden: Option<&Tensor<4, Bool>>,
 ) -> Tensor<4> {
-    let ours = |kernels| Engine::Fused(kernels);
-    match engine {
-        BenchEngine::Fused => mma_attention_with(ours(Kernels::Auto), q, k, v, layout),
-        BenchEngine::Plain => mma_attention_with(ours(Kernels::Plain), q, k, v, layout),
-        BenchEngine::TensorCore => mma_attention_with(ours(Kernels::TensorCore), q, k, v, layout),
-        BenchEngine::Reference => mma_attention_with(Engine::Reference, q, k, v, layout),
-        BenchEngine::Burn => {
+    match ours(engine) {
+        Some(engine) => mma_attention_with(engine, q, k, v, layout),
+        None => {
             let [batch, heads, query_len, _] = q.dims();
             let shape = [batch, heads, query_len, layout.key_len()];
             let hidden = hidden.map(|hidden| hidden.clone().expand(shape));
@@ -119,10 +116,28 @@ fn compute(
     }
 }
 
+/// The engine of this project, if it is one.
+fn ours(engine: BenchEngine) -> Option<Engine> {
+    match engine {
+        BenchEngine::Fused => Some(Engine::Fused(Kernels::Auto)),
+        BenchEngine::Plain => Some(Engine::Fused(Kernels::Plain)),
+        BenchEngine::TensorCore => Some(Engine::Fused(Kernels::TensorCore)),
+        BenchEngine::Reference => Some(Engine::Reference),
+        BenchEngine::Burn => None,
+    }
+}
+
 /// A picture behind a system line; half of the text behind it is the question.
 fn layout(shape: &BenchShape) -> Result<AttentionLayout> {
-    let start = BEFORE_IMAGE.min(shape.tokens);
-    let end = (start + shape.image_tokens).min(shape.tokens);
+    let start = BEFORE_IMAGE;
+    let end = start + shape.image_tokens;
+    ensure!(
+        end <= shape.tokens,
+        "{} tokens do not hold the {start} of the system line and {} of an image; raise --tokens or \
+         lower --image-tokens",
+        shape.tokens,
+        shape.image_tokens
+    );
     let document = Document {
         tokens: 0..shape.tokens,
         media: if start < end {
@@ -140,11 +155,19 @@ fn layout(shape: &BenchShape) -> Result<AttentionLayout> {
     )?)
 }
 
+/// Pairs that the rule shows.
 fn visible_pairs(layout: &AttentionLayout) -> f64 {
-    let (queries, keys) = (layout.query_len(), layout.key_len());
+    let table = layout.table();
     let rows = (0..layout.batch()).map(|row| {
-        let pairs = (0..queries).flat_map(|i| (0..keys).map(move |j| (i, j)));
-        pairs.filter(|&(i, j)| layout.visible(row, i, j)).count()
+        let text = table.text_ends(row);
+        let queries = (0..layout.query_len()).map(|i| {
+            let [first, last, unlock_start, unlock_end] = table.rule(row, i);
+            let unlocked = unlock_start..unlock_end;
+            let unlocked =
+                unlocked.filter(|&j| text[j] as usize > j && !(first..last).contains(&j));
+            last - first + unlocked.count()
+        });
+        queries.sum::<usize>()
     });
     rows.sum::<usize>() as f64
 }

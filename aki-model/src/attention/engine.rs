@@ -36,6 +36,21 @@ pub enum Kernels {
     TensorCore,
 }
 
+impl Engine {
+    /// Whether the engine can compute attention of such queries, `[batch, heads, query_len,
+    /// head_dim]`, on their device.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot, in words.
+    pub fn serves(self, q_bhtd: &Tensor<4>) -> Result<(), String> {
+        match self {
+            Self::Auto | Self::Reference => Ok(()),
+            Self::Fused(kernels) => fused_engine(q_bhtd, kernels),
+        }
+    }
+}
+
 /// Attention of `q` over `k` and `v` under the layout's visibility rule, scaled by
 /// `1 / sqrt(head_dim)`.
 ///
@@ -43,7 +58,11 @@ pub enum Kernels {
 /// on the CPU (feature `flex`) and on GPUs (features `wgpu`, `cuda`). Where there is none (another
 /// Burn backend, f64, heads wider than [`MAX_HEAD_DIM`]) the dense [`mod@reference`] does, and a
 /// warning says so once. `AKI_ATTENTION=reference` in the environment asks for the reference
-/// everywhere, `plain` and `tensor-core` for those GPU kernels.
+/// everywhere, `plain` and `tensor-core` for those GPU kernels; what cannot serve a call is ignored
+/// with a warning.
+///
+/// Values are expected to be finite: a value that is not shows in the rows that see it, and may show
+/// in rows of the same tile that do not.
 ///
 /// # Shapes
 ///
@@ -76,36 +95,9 @@ pub fn mma_attention_with(
     layout: &AttentionLayout,
 ) -> Tensor<4> {
     check(&q_bhtd, &k_bhsd, &v_bhsd, layout);
-    let kernels = match engine {
-        Engine::Auto => match (asked(), fused_engine(&q_bhtd)) {
-            (Engine::Reference, _) => None,
-            (Engine::Fused(kernels), Ok(())) => Some(kernels),
-            (Engine::Auto, Ok(())) => Some(Kernels::Auto),
-            (_, Err(why)) => {
-                tell(&why, || {
-                    tracing::warn!("attention runs on the dense reference, which is slow: {why}");
-                });
-                None
-            }
-        },
-        Engine::Reference => None,
-        Engine::Fused(kernels) => {
-            if let Err(why) = fused_engine(&q_bhtd) {
-                panic!("mma_attention: no fused engine: {why}");
-            }
-            Some(kernels)
-        }
-    };
-    let Some(kernels) = kernels else {
+    let Some(kernels) = choose(engine, &q_bhtd) else {
         return reference::attention(q_bhtd, k_bhsd, v_bhsd, layout);
     };
-    #[cfg(feature = "flex")]
-    if matches!(
-        q_bhtd.device().inner().as_dispatch(),
-        DispatchDevice::Flex(_)
-    ) {
-        tell_once("attention runs on the blocked CPU engine: the device is Flex");
-    }
     let table = layout.on_device(&q_bhtd.device());
     let (out, _) = Dispatch::attention_forward(
         q_bhtd.into_dispatch(),
@@ -137,7 +129,7 @@ fn check(q_bhtd: &Tensor<4>, k_bhsd: &Tensor<4>, v_bhsd: &Tensor<4>, layout: &At
         "mma_attention: keys and values differ in shape"
     );
     assert!(
-        kv_heads > 0 && heads.is_multiple_of(kv_heads),
+        heads > 0 && kv_heads > 0 && heads.is_multiple_of(kv_heads),
         "mma_attention: {kv_heads} key/value heads do not divide {heads} query heads"
     );
     assert_eq!(
@@ -147,28 +139,61 @@ fn check(q_bhtd: &Tensor<4>, k_bhsd: &Tensor<4>, v_bhsd: &Tensor<4>, layout: &At
     );
 }
 
-/// Whether a fused engine serves this tensor, or why not.
-fn fused_engine(q_bhtd: &Tensor<4>) -> Result<(), String> {
-    let device = q_bhtd.device();
-    match device.clone().inner().as_dispatch() {
+/// The kernels of the fused engine, or `None` for the reference.
+fn choose(engine: Engine, q_bhtd: &Tensor<4>) -> Option<Kernels> {
+    let kernels = match (engine, asked()) {
+        (Engine::Reference, _) => return None,
+        (Engine::Auto, Engine::Reference) => {
+            tell_once("attention runs on the dense reference: AKI_ATTENTION asks for it");
+            return None;
+        }
+        (Engine::Fused(kernels), _) | (Engine::Auto, Engine::Fused(kernels)) => kernels,
+        (Engine::Auto, Engine::Auto) => Kernels::Auto,
+    };
+    let asked_by_code = matches!(engine, Engine::Fused(_));
+    match fused_engine(q_bhtd, kernels) {
+        Ok(()) => Some(kernels),
+        Err(why) if asked_by_code => panic!("mma_attention: no such engine: {why}"),
+        Err(why) if kernels != Kernels::Auto && fused_engine(q_bhtd, Kernels::Auto).is_ok() => {
+            tell(&why, || tracing::warn!("AKI_ATTENTION is ignored: {why}"));
+            Some(Kernels::Auto)
+        }
+        Err(why) => {
+            tell(&why, || {
+                tracing::warn!("attention runs on the dense reference, which is slow: {why}");
+            });
+            None
+        }
+    }
+}
+
+/// Whether a fused engine serves this tensor with these kernels, or why not.
+fn fused_engine(q_bhtd: &Tensor<4>, kernels: Kernels) -> Result<(), String> {
+    let device = q_bhtd.device().inner();
+    match q_bhtd.dtype() {
+        DType::F32 | DType::F16 | DType::BF16 => {}
+        dtype => return Err(format!("{dtype:?} is none of f32, f16 and bf16")),
+    }
+    match device.as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => {}
+        DispatchDevice::Flex(_) => match kernels {
+            Kernels::Auto => {
+                tell_once("attention runs on the blocked CPU engine: the device is Flex");
+                Ok(())
+            }
+            _ => Err("the device is a CPU, and these kernels are a GPU's".to_owned()),
+        },
         #[cfg(feature = "cube")]
-        DispatchDevice::Cube(_) if q_bhtd.dims()[3] <= MAX_HEAD_DIM => {}
-        #[cfg(feature = "cube")]
-        DispatchDevice::Cube(_) => {
-            return Err(format!("head_dim is above {MAX_HEAD_DIM}"));
+        DispatchDevice::Cube(device) => {
+            super::cube::serves(device, q_bhtd.dims(), q_bhtd.dtype(), kernels)
         }
         #[allow(unreachable_patterns, reason = "depends on the backends built in")]
         _ => {
-            return Err(format!(
+            let _ = kernels;
+            Err(format!(
                 "aki-model was built without an engine for {device:?}"
-            ));
+            ))
         }
-    }
-    match q_bhtd.dtype() {
-        DType::F32 | DType::F16 | DType::BF16 => Ok(()),
-        dtype => Err(format!("{dtype:?} is none of f32, f16 and bf16")),
     }
 }
 

@@ -64,7 +64,8 @@ impl MmaAttentionConfig {
     ///
     /// # Panics
     ///
-    /// If `heads` does not divide `d_model`, or `kv_heads` does not divide `heads`.
+    /// If `heads` does not divide `d_model`, or `kv_heads` does not divide `heads`, or if heads of an
+    /// odd number of channels are to be turned.
     pub fn init(&self, device: &Device) -> MmaAttention {
         let Self {
             d_model,
@@ -81,6 +82,10 @@ impl MmaAttentionConfig {
             "{kv_heads} key/value heads do not divide {heads} heads"
         );
         let head_dim = d_model / heads;
+        assert!(
+            rope_theta.is_none() || head_dim.is_multiple_of(2),
+            "a rotary embedding turns pairs of channels, and a head has {head_dim}"
+        );
         let qkv = (heads + 2 * kv_heads) * head_dim;
         MmaAttention {
             qkv_proj: LinearConfig::new(d_model, qkv)

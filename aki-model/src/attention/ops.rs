@@ -11,7 +11,9 @@ use super::Kernels;
 /// Attention over the visible pairs without the matrix of scores, on the backends that have an
 /// engine for it. Use [`mma_attention`](super::mma_attention), which checks its arguments.
 ///
-/// The layout comes as its table ([`LayoutTable`](super::LayoutTable)), in `i32`.
+/// The layout comes as its table ([`LayoutTable::values`](super::LayoutTable::values)), one
+/// contiguous tensor of `i32`. On an autodiff backend the output carries gradients and the
+/// log-sum-exp none; the backward pass is not to be called there.
 #[backend_extension(
     Cube: cfg(feature = "cube"),
     Flex: cfg(feature = "flex"),

@@ -28,14 +28,14 @@ impl RotaryConfig {
     /// If `batch` does not divide the number of positions.
     pub(super) fn table(&self, positions: &[u32], batch: usize, device: &Device) -> RotaryTable {
         assert!(
-            batch > 0 && positions.len().is_multiple_of(batch),
+            positions.len().is_multiple_of(batch.max(1)),
             "positions do not fill the rows"
         );
-        let len = positions.len() / batch;
+        let len = positions.len() / batch.max(1);
         let alike = positions
             .chunks(len.max(1))
             .all(|row| row == &positions[..len]);
-        let rows = if alike { 1 } else { batch };
+        let rows = if alike { batch.min(1) } else { batch };
 
         let half = self.head_dim / 2;
         let frequencies: Vec<f64> = (0..half)

@@ -45,6 +45,8 @@ pub fn generate(
     let media = prompt.pixels.map(|pixels| aki.encode(pixels));
     let x_btd = aki.fuse(ids(&prompt.input_ids), media, &prompt.spans);
     let mut hidden = aki.forward(x_btd, &prompt.layout, Some(&mut cache));
+    // Not the number of tokens: under concentric attention a ring of media tokens is one place.
+    let mut position = prompt.layout.positions().last().map_or(0, |last| last + 1);
     let mut answer = Vec::new();
     while answer.len() < max_new_tokens {
         let [_, len, width] = hidden.dims();
@@ -61,7 +63,8 @@ pub fn generate(
         if !on_token(id) || answer.len() == max_new_tokens {
             break;
         }
-        let layout = AttentionLayout::everything(1, 1, cache.len() + 1);
+        let layout = AttentionLayout::decode(&[position], cache.len() + 1);
+        position += 1;
         hidden = aki.forward(aki.fuse(ids(&[id]), None, &[]), &layout, Some(&mut cache));
     }
     answer

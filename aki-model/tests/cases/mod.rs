@@ -113,7 +113,7 @@ pub fn assert_as_good(
         let (worst, largest) = error(&found[at], &truth[at]);
         let (allowed, _) = error(&dense[at], &truth[at]);
         assert!(
-            worst <= 2.0 * allowed + 2.0 * ulp * largest + 32.0 * f64::from(f32::EPSILON),
+            worst <= 2.0 * allowed + ulp * largest + 32.0 * f64::from(f32::EPSILON),
             "{what}: {name} is off by {worst:e}, the dense path by {allowed:e} of {largest:e}"
         );
     }

@@ -173,6 +173,22 @@ impl RunConfig {
             {
                 return fault(&key("name"), "two stages have this name");
             }
+            let latents = self.model.resampler.num_latents;
+            match stage.attention {
+                Policy::Bidirectional => {
+                    return fault(
+                        &key("attention"),
+                        "cannot be bidirectional: each token would see the one it has to predict",
+                    );
+                }
+                Policy::Cca if latents.isqrt().pow(2) != latents => {
+                    return fault(
+                        &key("attention"),
+                        "cca needs a square number of latents (model.resampler.num_latents)",
+                    );
+                }
+                _ => {}
+            }
             let positive = [
                 ("batch", stage.batch),
                 ("threads", stage.threads),

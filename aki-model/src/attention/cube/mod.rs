@@ -19,20 +19,25 @@ mod sizes;
     reason = "a kernel is one function, in a language that has not all of Rust"
 )]
 mod tensor_core;
+mod tune;
+
+use std::fmt::Debug;
 
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::tensor::{DType, Shape};
-use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::zeros_client;
 use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeBackend, CubeDevice};
+use cubecl::ir::ElemType;
+use cubecl::prelude::Client;
 
 use self::sizes::{GradientArgs, Shapes};
-use super::Kernels;
 use super::engine::tell_once;
 use super::layout::LayoutTable;
 use super::ops::AttentionOps;
+use super::{Kernels, MAX_HEAD_DIM};
 
 impl AttentionOps for CubeBackend {
     fn attention_forward(
@@ -50,22 +55,28 @@ impl AttentionOps for CubeBackend {
         }
         let out = empty(&q, q.shape(), q.dtype);
         let lse = empty(&q, of_lse, DType::F32);
-        let (client, dtype) = (q.client.clone(), dtype_to_storage_type(q.dtype));
-        let launch = match family(&q, shapes, kernels) {
-            Family::Plain => plain::forward,
-            Family::TensorCore => tensor_core::forward,
+        let like = q.clone();
+        let (of_out, of_lse) = (out.clone(), lse.clone());
+        let args = move || {
+            let read = [&q, &k, &v, &layout, &of_out, &of_lse];
+            read.map(|x| x.clone().into_buffer_arg())
         };
-        launch(
-            &client,
-            q.into_buffer_arg(),
-            k.into_buffer_arg(),
-            v.into_buffer_arg(),
-            layout.into_buffer_arg(),
-            out.clone().into_buffer_arg(),
-            lse.clone().into_buffer_arg(),
-            shapes,
-            dtype,
-        );
+        let launcher = Launcher::new(&like, shapes, kernels);
+        let Launcher { dtype, shared, .. } = launcher;
+        match launcher.family {
+            Family::Plain => {
+                let tiles = plain::TileConfig::of_queries(shapes.head_dim, shapes.query_len);
+                launcher.launch("plain forward", tiles, move |client, tile| {
+                    plain::forward(client, args(), shapes, tile, dtype);
+                });
+            }
+            Family::TensorCore => {
+                let tiles = tensor_core::TileConfig::forward(shapes.head_dim, shared);
+                launcher.launch("tensor-core forward", tiles, move |client, tile| {
+                    tensor_core::forward(client, args(), shapes, tile, dtype);
+                });
+            }
+        }
         (out, lse)
     }
 
@@ -86,76 +97,167 @@ impl AttentionOps for CubeBackend {
             let zeros = |x: &CubeTensor| zeros(x, x.shape(), x.dtype);
             return (zeros(&q), zeros(&k), zeros(&v));
         }
-        let (client, dtype) = (q.client.clone(), dtype_to_storage_type(q.dtype));
-        let family = family(&q, shapes, kernels);
+        let launcher = Launcher::new(&q, shapes, kernels);
+        let Launcher { dtype, shared, .. } = launcher;
         let of_stats = Shape::new([2, shapes.batch, shapes.heads, shapes.query_len]);
         let stats = empty(&q, of_stats, DType::F32);
         let dq = empty(&q, q.shape(), q.dtype);
         let ([dk, dv], dkv, dv_head) = pair(&k, shapes.head_dim);
 
-        let delta = match family {
+        let delta = match launcher.family {
             Family::Plain => plain::delta,
             Family::TensorCore => tensor_core::delta,
         };
-        delta(
-            &client,
-            out.into_buffer_arg(),
-            grad.clone().into_buffer_arg(),
-            lse.into_buffer_arg(),
-            stats.clone().into_buffer_arg(),
-            shapes,
-            dtype,
-        );
-        let args = || GradientArgs {
-            q: q.clone().into_buffer_arg(),
-            k: k.clone().into_buffer_arg(),
-            v: v.clone().into_buffer_arg(),
-            grad: grad.clone().into_buffer_arg(),
-            stats: stats.clone().into_buffer_arg(),
-            layout: layout.clone().into_buffer_arg(),
-        };
-        let of_q = dq.clone().into_buffer_arg();
-        match family {
+        let read = [out, grad.clone(), lse, stats.clone()].map(CubeTensor::into_buffer_arg);
+        delta(&q.client, read, shapes, dtype);
+
+        let read = [q, k, v, grad, stats, layout];
+        let args = move || GradientArgs::new(read.each_ref().map(|x| x.clone().into_buffer_arg()));
+        let of_keys = args.clone();
+        let of_q = dq.clone();
+        match launcher.family {
             Family::Plain => {
-                plain::query_gradient(&client, args(), of_q, shapes, dtype);
-                let of_kv = dkv.into_buffer_arg();
-                plain::key_value_gradient(&client, args(), of_kv, dv_head, shapes, dtype);
+                let tiles = plain::TileConfig::of_queries(shapes.head_dim, shapes.query_len);
+                launcher.launch("plain query gradient", tiles, move |client, tile| {
+                    let of_q = of_q.clone().into_buffer_arg();
+                    plain::query_gradient(client, args(), of_q, shapes, tile, dtype);
+                });
+                let tiles = plain::TileConfig::of_keys(shapes.head_dim);
+                launcher.launch(
+                    "plain key and value gradient",
+                    tiles,
+                    move |client, tile| {
+                        let dkv = dkv.clone().into_buffer_arg();
+                        plain::key_value_gradient(
+                            client,
+                            of_keys(),
+                            dkv,
+                            dv_head,
+                            shapes,
+                            tile,
+                            dtype,
+                        );
+                    },
+                );
             }
             Family::TensorCore => {
-                tensor_core::query_gradient(&client, args(), of_q, shapes, dtype);
-                let of_kv = || [&dk, &dv].map(|x| x.clone().into_buffer_arg());
-                tensor_core::key_value_gradient(&client, args, of_kv, shapes, dtype);
+                let tiles = tensor_core::TileConfig::query_gradient(shapes.head_dim, shared);
+                launcher.launch("tensor-core query gradient", tiles, move |client, tile| {
+                    let of_q = of_q.clone().into_buffer_arg();
+                    tensor_core::query_gradient(client, args(), of_q, shapes, tile, dtype);
+                });
+                let written = [dk.clone(), dv.clone()];
+                let of_kv = move || written.each_ref().map(|x| x.clone().into_buffer_arg());
+                let tiles = tensor_core::TileConfig::key_value_gradient(shapes.head_dim, shared);
+                launcher.launch(
+                    "tensor-core key and value gradient",
+                    tiles,
+                    move |client, tile| {
+                        tensor_core::key_value_gradient(
+                            client, &of_keys, &of_kv, shapes, tile, dtype,
+                        );
+                    },
+                );
             }
         }
         (dq, dk, dv)
     }
 }
 
+#[derive(Clone, Copy)]
 enum Family {
     Plain,
     TensorCore,
 }
 
+/// What an attention's launches have in common.
+struct Launcher {
+    family: Family,
+    /// Whether the tile is measured; else it is the first of those offered.
+    tuned: bool,
+    like: CubeTensor,
+    shapes: Shapes,
+    dtype: ElemType,
+    /// The most shared memory that a cube may have, in bytes.
+    shared: usize,
+}
+
+impl Launcher {
+    fn new(like: &CubeTensor, shapes: Shapes, kernels: Kernels) -> Self {
+        let dtype = dtype_to_storage_type(like.dtype);
+        Self {
+            family: family(like, shapes, kernels),
+            tuned: kernels == Kernels::Auto,
+            like: like.clone(),
+            shapes,
+            dtype,
+            shared: tensor_core::shared(&like.client),
+        }
+    }
+
+    fn launch<T: Copy + Debug + Send + Sync + 'static>(
+        &self,
+        kernel: &str,
+        mut tiles: Vec<T>,
+        launch: impl Fn(&Client, T) + Send + Sync + 'static,
+    ) {
+        if !self.tuned {
+            tiles.truncate(1);
+        }
+        let client = self.like.client.clone();
+        tune::tuned(
+            kernel,
+            &self.like,
+            self.dtype,
+            self.shapes,
+            tiles,
+            move |tile| {
+                launch(&client, tile);
+            },
+        );
+    }
+}
+
+/// Whether these kernels serve queries of this shape, or why not.
+pub fn serves(
+    device: &CubeDevice,
+    [batch, heads, _, head_dim]: [usize; 4],
+    dtype: DType,
+    kernels: Kernels,
+) -> Result<(), String> {
+    // Of cubes along one axis WebGPU promises this many.
+    const CUBES: usize = 65_535;
+    if head_dim > MAX_HEAD_DIM {
+        return Err(format!("head_dim {head_dim} is above {MAX_HEAD_DIM}"));
+    }
+    if batch > CUBES || heads > CUBES {
+        return Err(format!(
+            "{batch} rows of {heads} heads are more than a GPU is asked at once"
+        ));
+    }
+    if kernels == Kernels::TensorCore {
+        let dtype = dtype_to_storage_type(dtype);
+        return tensor_core::supported(&device.client(), head_dim, dtype);
+    }
+    Ok(())
+}
+
 /// The family of kernels that runs, told once.
 fn family(q: &CubeTensor, shapes: Shapes, kernels: Kernels) -> Family {
-    let dtype = dtype_to_storage_type(q.dtype);
-    let supported = || tensor_core::supported(&q.client, shapes.head_dim, dtype);
-    match (kernels, supported) {
-        (Kernels::Plain, _) => Family::Plain,
-        (Kernels::TensorCore, supported) => match supported() {
-            Ok(()) => Family::TensorCore,
-            Err(why) => panic!("attention cannot run on tensor cores: {why}"),
-        },
-        (Kernels::Auto, supported) => match supported() {
-            Ok(()) => {
-                tell_once("attention runs on tensor cores: device, dtype and head_dim allow it");
-                Family::TensorCore
-            }
-            Err(why) => {
-                tell_once(&format!("attention runs on the plain GPU kernels: {why}"));
-                Family::Plain
-            }
-        },
+    if kernels == Kernels::Plain {
+        tell_once("attention runs on the plain GPU kernels: they were asked for");
+        return Family::Plain;
+    }
+    match tensor_core::supported(&q.client, shapes.head_dim, dtype_to_storage_type(q.dtype)) {
+        Ok(()) => {
+            tell_once("attention runs on tensor cores: device, dtype and head_dim allow it");
+            Family::TensorCore
+        }
+        Err(why) if kernels == Kernels::Auto => {
+            tell_once(&format!("attention runs on the plain GPU kernels: {why}"));
+            Family::Plain
+        }
+        Err(why) => panic!("attention cannot run on tensor cores: {why}"),
     }
 }
 

@@ -51,6 +51,19 @@ pub struct GradientArgs {
     pub layout: BufferArg,
 }
 
+impl GradientArgs {
+    pub fn new([q, k, v, grad, stats, layout]: [BufferArg; 6]) -> Self {
+        Self {
+            q,
+            k,
+            v,
+            grad,
+            stats,
+            layout,
+        }
+    }
+}
+
 /// What every kernel knows at run time.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
 #[expand(derive(Clone, Copy))]

@@ -1,4 +1,7 @@
 //! Backward: the weights are made again from the log-sum-exp, tile by tile.
+//!
+//! Parallel over batch rows and query heads, not over blocks of queries: a block adds to the keys'
+//! gradients, and to keep those of each block apart would take their memory times the blocks.
 
 use pulp::Arch;
 use rayon::prelude::*;

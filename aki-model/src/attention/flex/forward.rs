@@ -3,7 +3,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::gemm::multiply;
+use super::gemm::{Matrix, multiply};
 use super::heads::Heads;
 use super::softmax::{Running, TILE_KEYS, TILE_QUERIES, hide};
 use super::tiles;
@@ -55,8 +55,7 @@ pub fn forward(
                 // The first tile writes: to read the fresh zeros would cost a page fault more.
                 let gathered = (at > 0).then_some(&mut *out);
                 running.update(arch, scores, keys.len(), scale, gathered, head_dim);
-                let weights =
-                    super::gemm::Matrix::new(scores, queries.len(), keys.len(), TILE_KEYS);
+                let weights = Matrix::new(scores, queries.len(), keys.len(), TILE_KEYS);
                 multiply(out, head_dim, at > 0, 1.0, weights, v.rows(keys));
             }
             running.finish(out, head_dim, lse);

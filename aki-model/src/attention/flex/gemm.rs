@@ -79,8 +79,9 @@ pub fn multiply(
         return;
     }
     assert!(columns <= row_stride && (rows - 1) * row_stride + columns <= out.len());
-    // SAFETY: the asserts above bound every element that is read or written; `out` is borrowed
-    // mutably, so it overlaps neither `a` nor `b`.
+    // SAFETY: strides are not negative and lie within slices, so they fit `isize`; the asserts above
+    // bound every element that is read or written (none is read if there is nothing to sum); `out`
+    // is borrowed mutably, so it overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(
             rows,

@@ -47,11 +47,14 @@ impl<'a> Heads<'a> {
     }
 }
 
-/// The tensor with strides that [`Heads`] can read: itself, or a copy.
+/// The tensor with strides that [`Heads`] can read: itself, or a copy. A part of a larger tensor in
+/// half precision is copied too, since all that is stored gets converted.
 pub fn readable(tensor: FlexTensor) -> FlexTensor {
     let layout = tensor.layout();
     let neighbours = layout.shape()[3] <= 1 || layout.strides()[3] == 1;
-    if neighbours && layout.strides().iter().all(|&stride| stride >= 0) {
+    let whole = tensor.dtype() == DType::F32
+        || tensor.bytes().len() == layout.num_elements() * tensor.dtype().size();
+    if neighbours && whole && layout.strides().iter().all(|&stride| stride >= 0) {
         tensor
     } else {
         tensor.to_contiguous()

@@ -224,7 +224,13 @@ fn exp2(x: f32) -> f32 {
     }
     let exponent = rounded.to_bits().wrapping_shl(23);
     let power = f32::from_bits(power.to_bits().wrapping_add(exponent));
-    if x < -126.0 { 0.0 } else { power }
+    if x < -126.0 {
+        0.0
+    } else if x.is_nan() {
+        x
+    } else {
+        power
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +248,8 @@ mod tests {
         let bits = |x: f32| exp2(x).to_bits();
         assert_eq!([bits(0.0), bits(-3.0)], [1.0f32, 0.125].map(f32::to_bits));
         assert_eq!([bits(-200.0), bits(f32::NEG_INFINITY)], [0; 2]);
-        assert!(exp2(f32::NAN).is_nan());
+        for bits in [f32::NAN.to_bits(), 0x7fff_ffff, u32::MAX] {
+            assert!(exp2(f32::from_bits(bits)).is_nan());
+        }
     }
 }

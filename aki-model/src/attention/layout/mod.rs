@@ -144,14 +144,17 @@ impl Draft {
     }
 
     fn finish(self, batch: usize, query_len: usize, key_len: usize) -> AttentionLayout {
+        // The table is in i32, and a tile's end may lie past the last key.
+        assert!(key_len < 1 << 30, "a row of {key_len} tokens is too long");
         AttentionLayout {
             batch,
             query_len,
             key_len,
-            everything: self
-                .rules
-                .iter()
-                .all(|&[first, last, ..]| first == 0 && last as usize == key_len),
+            everything: key_len > 0
+                && self
+                    .rules
+                    .iter()
+                    .all(|&[first, last, ..]| first == 0 && last as usize == key_len),
             values: table::pack(&self.rules, &self.text, query_len, key_len).into(),
             positions: self.positions.into(),
             on_device: Memo::default(),
@@ -177,6 +180,10 @@ impl AttentionLayout {
     ///
     /// [`LayoutError`] if documents, media spans or question ends overlap or do not fit, or if a
     /// media span is no square grid under [`Policy::Cca`].
+    ///
+    /// # Panics
+    ///
+    /// If `len` is 2^30 or more.
     pub fn from_spans(
         policy: Policy,
         len: usize,
@@ -198,10 +205,8 @@ impl AttentionLayout {
         Ok(draft.finish(rows.len(), len, len))
     }
 
-    /// A layout in which each of `query_len` queries sees all `key_len` keys: vision towers,
-    /// resamplers, and decoding one token against a cache.
-    ///
-    /// Positions count up to the last key, as a decoded token's do.
+    /// A layout in which each of `query_len` queries sees all `key_len` keys, as in vision towers
+    /// and resamplers. Positions count up to the last key.
     pub fn everything(batch: usize, query_len: usize, key_len: usize) -> Self {
         let first = key_len.saturating_sub(query_len) as u32;
         let draft = Draft {
@@ -212,6 +217,15 @@ impl AttentionLayout {
                 .collect(),
         };
         draft.finish(batch, query_len, key_len)
+    }
+
+    /// A layout for one new token a row, at the row's next position, which sees all `key_len` keys:
+    /// those cached and its own.
+    pub fn decode(positions: &[u32], key_len: usize) -> Self {
+        Self {
+            positions: positions.into(),
+            ..Self::everything(positions.len(), 1, key_len)
+        }
     }
 
     /// The layout of some of the queries against all keys: a chunk of a prompt against the cache of

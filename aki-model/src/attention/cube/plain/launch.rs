@@ -10,20 +10,14 @@ use super::{delta as delta_kernel, forward as forward_kernel};
 use super::{key_value_gradient as key_value_kernel, query_gradient as query_kernel};
 use crate::attention::cube::sizes::{GradientArgs, Shapes};
 
-/// Output and log-sum-exp.
-#[allow(clippy::too_many_arguments, reason = "mirrors the kernel")]
+/// Output and log-sum-exp, from queries, keys, values and layout.
 pub fn forward(
     client: &Client,
-    q: BufferArg,
-    k: BufferArg,
-    v: BufferArg,
-    layout: BufferArg,
-    out: BufferArg,
-    lse: BufferArg,
+    [q, k, v, layout, out, lse]: [BufferArg; 6],
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let tile = TileConfig::of_queries(shapes.head_dim, shapes.query_len);
     forward_kernel::forward::launch(
         client,
         shapes.cubes(shapes.query_len, tile.rows(), shapes.heads),
@@ -42,13 +36,9 @@ pub fn forward(
 }
 
 /// Log-sum-exps and deltas into `stats`, `[2, batch, heads, query_len]` in f32.
-#[allow(clippy::too_many_arguments, reason = "mirrors the kernel")]
 pub fn delta(
     client: &Client,
-    out: BufferArg,
-    grad: BufferArg,
-    lse: BufferArg,
-    stats: BufferArg,
+    [out, grad, lse, stats]: [BufferArg; 4],
     shapes: Shapes,
     dtype: ElemType,
 ) {
@@ -73,9 +63,9 @@ pub fn query_gradient(
     args: GradientArgs,
     dq: BufferArg,
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let tile = TileConfig::of_queries(shapes.head_dim, shapes.query_len);
     query_kernel::query_gradient::launch(
         client,
         shapes.cubes(shapes.query_len, tile.rows(), shapes.heads),
@@ -101,9 +91,9 @@ pub fn key_value_gradient(
     dkv: BufferArg,
     dv_head: usize,
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let tile = TileConfig::of_keys(shapes.head_dim);
     key_value_kernel::key_value_gradient::launch(
         client,
         shapes.cubes(shapes.key_len, tile.rows(), shapes.kv_heads),

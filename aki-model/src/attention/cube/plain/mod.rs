@@ -13,3 +13,4 @@ mod softmax;
 mod tile;
 
 pub use launch::{delta, forward, key_value_gradient, query_gradient};
+pub use tile::TileConfig;

@@ -42,20 +42,34 @@ pub struct TileConfig {
 }
 
 impl TileConfig {
-    /// For the kernels that gather one sum for each query.
-    pub fn of_queries(head_dim: usize, query_len: usize) -> Self {
-        let tile = Self::new(head_dim, head_dim <= 128);
+    /// For the kernels that gather one sum for each query; the first is the safest guess.
+    pub fn of_queries(head_dim: usize, query_len: usize) -> Vec<Self> {
+        let tiles = Self::both(head_dim, head_dim <= 128);
         if query_len <= SUMMARY_ROWS {
             let units_y = SUMMARY_ROWS / 4;
-            Self { units_y, ..tile }
+            vec![Self {
+                units_y,
+                ..tiles[0]
+            }]
         } else {
-            tile
+            tiles
         }
     }
 
-    /// For the kernel that gathers two sums for each key.
-    pub fn of_keys(head_dim: usize) -> Self {
-        Self::new(head_dim, head_dim <= 96)
+    /// For the kernel that gathers two sums for each key; the first is the safest guess.
+    pub fn of_keys(head_dim: usize) -> Vec<Self> {
+        Self::both(head_dim, head_dim <= 96)
+    }
+
+    /// A high and a wide tile, or for large heads, whose sums would not fit the registers of a high
+    /// one, a wide tile alone.
+    fn both(head_dim: usize, high: bool) -> Vec<Self> {
+        let wide = Self::new(head_dim, false);
+        if high {
+            vec![Self::new(head_dim, true), wide]
+        } else {
+            vec![wide]
+        }
     }
 
     /// A high tile of 64 x 32, or a wide one of 32 x 64 whose units hold half as many output
@@ -107,11 +121,12 @@ mod tests {
     #[test]
     fn tiles_fit_the_least_gpu() {
         for head_dim in 1..=MAX_HEAD_DIM {
-            for tile in [
+            let tiles = [
                 TileConfig::of_queries(head_dim, 1),
                 TileConfig::of_queries(head_dim, 17),
                 TileConfig::of_keys(head_dim),
-            ] {
+            ];
+            for tile in tiles.concat() {
                 assert!(tile.units() <= 256);
                 let quads = tile.stage() + tile.weights();
                 let answer = size_of::<u32>();

@@ -40,32 +40,28 @@ pub fn supported(client: &Client, head_dim: usize, dtype: ElemType) -> Result<()
     if !features.copy_async {
         return Err("the device or its compiler has no asynchronous copies".to_owned());
     }
-    let shared = properties.hardware.max_shared_memory_size;
-    let fits = TileConfig::forward(head_dim, shared).is_some()
-        && TileConfig::query_gradient(head_dim, shared).is_some()
-        && TileConfig::key_value_gradient(head_dim, shared).is_some();
-    if fits {
-        Ok(())
-    } else {
-        Err(format!(
+    let shared = shared(client);
+    let tiles = [
+        TileConfig::forward(head_dim, shared),
+        TileConfig::query_gradient(head_dim, shared),
+        TileConfig::key_value_gradient(head_dim, shared),
+    ];
+    if tiles.iter().any(Vec::is_empty) {
+        return Err(format!(
             "{shared} bytes of shared memory are too few for head_dim {head_dim}"
-        ))
+        ));
     }
+    Ok(())
 }
 
-/// Output and log-sum-exp.
+/// Output and log-sum-exp, from queries, keys, values and layout.
 pub fn forward(
     client: &Client,
-    q: BufferArg,
-    k: BufferArg,
-    v: BufferArg,
-    layout: BufferArg,
-    out: BufferArg,
-    lse: BufferArg,
+    [q, k, v, layout, out, lse]: [BufferArg; 6],
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let tile = TileConfig::forward(shapes.head_dim, shared(client)).expect(SUPPORTED);
     forward_kernel::forward::launch(
         client,
         shapes.cubes(shapes.query_len, tile.rows(), shapes.heads),
@@ -86,10 +82,7 @@ pub fn forward(
 /// Log-sum-exps in base 2 and deltas into `stats`, `[2, batch, heads, query_len]` in f32.
 pub fn delta(
     client: &Client,
-    out: BufferArg,
-    grad: BufferArg,
-    lse: BufferArg,
-    stats: BufferArg,
+    [out, grad, lse, stats]: [BufferArg; 4],
     shapes: Shapes,
     dtype: ElemType,
 ) {
@@ -115,9 +108,9 @@ pub fn query_gradient(
     args: GradientArgs,
     dq: BufferArg,
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let tile = TileConfig::query_gradient(shapes.head_dim, shared(client)).expect(SUPPORTED);
     query_kernel::query_gradient::launch(
         client,
         shapes.cubes(shapes.query_len, tile.rows(), shapes.heads),
@@ -140,14 +133,13 @@ pub fn query_gradient(
 /// `of_kv` give each its arguments.
 pub fn key_value_gradient(
     client: &Client,
-    args: impl Fn() -> GradientArgs,
-    of_kv: impl Fn() -> [BufferArg; 2],
+    args: &impl Fn() -> GradientArgs,
+    of_kv: &impl Fn() -> [BufferArg; 2],
     shapes: Shapes,
+    tile: TileConfig,
     dtype: ElemType,
 ) {
-    let (tile, launches) =
-        TileConfig::key_value_gradient(shapes.head_dim, shared(client)).expect(SUPPORTED);
-    for &gathered in launches {
+    for &gathered in tile.launches() {
         let (args, [dk, dv]) = (args(), of_kv());
         key_value_kernel::key_value_gradient::launch(
             client,
@@ -170,8 +162,7 @@ pub fn key_value_gradient(
     }
 }
 
-const SUPPORTED: &str = "callers ask `supported` first";
-
-fn shared(client: &Client) -> usize {
+/// The most shared memory that a cube may have, in bytes.
+pub fn shared(client: &Client) -> usize {
     client.properties().hardware.max_shared_memory_size
 }

@@ -14,4 +14,5 @@ mod stage;
 mod tile;
 mod walk;
 
-pub use launch::{delta, forward, key_value_gradient, query_gradient, supported};
+pub use launch::{delta, forward, key_value_gradient, query_gradient, shared, supported};
+pub use tile::TileConfig;

@@ -3,6 +3,8 @@
 //! A plane owns `16 row_tiles` rows of the score matrix, their accumulators and their softmax; the
 //! planes of a cube share the columns, which come `columns` at a time through shared memory.
 
+use std::cmp::Reverse;
+
 /// Bytes of a 16-byte piece: 8 channels in half precision.
 pub const PIECE_BYTES: usize = 16;
 /// Channels of a piece.
@@ -42,72 +44,70 @@ pub struct TileConfig {
 }
 
 impl TileConfig {
-    /// For the forward kernel.
-    pub fn forward(head_dim: usize, shared: usize) -> Option<Self> {
+    /// For the forward kernel; `shared` is the most shared memory that a cube may have, in bytes.
+    pub fn forward(head_dim: usize, shared: usize) -> Vec<Self> {
         let shapes: &[_] = match head_dim {
             ..=128 => &[(4, 2, 64), (4, 1, 64), (4, 1, 32)],
             _ => &[(4, 1, 64), (4, 1, 32)],
         };
-        Self::best(head_dim, shapes, Self::forward_pieces, shared)
+        Self::fitting(head_dim, shapes, Self::forward_pieces, shared)
     }
 
     /// For the kernel of the queries' gradient.
-    pub fn query_gradient(head_dim: usize, shared: usize) -> Option<Self> {
+    pub fn query_gradient(head_dim: usize, shared: usize) -> Vec<Self> {
         let shapes: &[_] = match head_dim {
             ..=64 => &[(4, 2, 64), (4, 1, 64)],
             65..=128 => &[(4, 2, 32), (4, 1, 64), (4, 1, 32)],
             _ => &[(4, 1, 32), (2, 1, 32)],
         };
-        Self::best(head_dim, shapes, Self::query_gradient_pieces, shared)
+        Self::fitting(head_dim, shapes, Self::query_gradient_pieces, shared)
     }
 
-    /// For the kernel of the keys' and values' gradients, and the sums a cube of it gathers.
-    pub fn key_value_gradient(head_dim: usize, shared: usize) -> Option<(Self, &'static [Sums])> {
+    /// For the kernel of the keys' and values' gradients.
+    pub fn key_value_gradient(head_dim: usize, shared: usize) -> Vec<Self> {
         let shapes: &[_] = match head_dim {
             ..=64 => &[(4, 2, 32), (4, 1, 32)],
             65..=128 => &[(4, 1, 64), (4, 1, 32)],
             _ => &[(4, 1, 32), (2, 1, 16)],
         };
-        // Two sums of 256 channels would not fit the registers.
-        let sums: &[_] = if head_dim > 128 {
+        let pieces = |tile: Self| tile.key_value_gradient_pieces() + tile.stats_pieces();
+        Self::fitting(head_dim, shapes, pieces, shared)
+    }
+
+    /// What the launches of the kernel of the keys' and values' gradients gather: two sums of 256
+    /// channels would not fit the registers.
+    pub fn launches(self) -> &'static [Sums] {
+        if self.head_dim > 128 {
             &[Sums::Values, Sums::Keys]
         } else {
             &[Sums::Both]
-        };
-        let pieces = |tile: Self| tile.key_value_gradient_pieces() + tile.stats_pieces();
-        Some((Self::best(head_dim, shapes, pieces, shared)?, sums))
+        }
     }
 
-    /// Of the shapes (planes, row tiles, columns) whose tiles fit into `shared` bytes, the most that
-    /// a cube may have, the one that keeps most planes on a multiprocessor; of equals the first.
-    fn best(
+    /// Those of the shapes (planes, row tiles, columns) whose tiles fit into `shared` bytes, first
+    /// the ones that keep most planes on a multiprocessor; of equals the first stays first.
+    fn fitting(
         head_dim: usize,
         shapes: &[(usize, usize, usize)],
         pieces: impl Fn(Self) -> usize,
         shared: usize,
-    ) -> Option<Self> {
+    ) -> Vec<Self> {
         let tiles = shapes.iter().map(|&(planes, row_tiles, columns)| Self {
             head_dim,
             planes,
             row_tiles,
             columns,
         });
-        let resident = |tile: Self| {
+        let mut fitting: Vec<Self> = tiles
+            .filter(|&tile| pieces(tile) * PIECE_BYTES <= shared)
+            .collect();
+        fitting.sort_by_key(|&tile| {
             // A multiprocessor has 1 KiB more than a cube may have, and each cube takes that much.
-            let bytes = pieces(tile) * PIECE_BYTES;
-            let cubes = if bytes > shared {
-                0
-            } else {
-                (shared + 1024) / (bytes + 1024)
-            };
+            let cubes = (shared + 1024) / (pieces(tile) * PIECE_BYTES + 1024);
             // The registers allow no more.
-            (cubes * tile.planes).min(8)
-        };
-        // The last of equals is the first of the reversed.
-        tiles
-            .rev()
-            .max_by_key(|&tile| resident(tile))
-            .filter(|&tile| resident(tile) > 0)
+            Reverse((cubes * tile.planes).min(8))
+        });
+        fitting
     }
 
     /// Rows of the tile.
