@@ -104,16 +104,14 @@ fn compute(
     layout: &AttentionLayout,
     hidden: Option<&Tensor<4, Bool>>,
 ) -> Tensor<4> {
-    match ours(engine) {
-        Some(engine) => mma_attention_with(engine, q, k, v, layout),
-        None => {
-            let [batch, heads, query_len, _] = q.dims();
-            let shape = [batch, heads, query_len, layout.key_len()];
-            let hidden = hidden.map(|hidden| hidden.clone().expand(shape));
-            let [k, v] = [k, v].map(|x| reference::repeat_heads(x, heads));
-            attention(q, k, v, hidden, None, AttentionModuleOptions::default())
-        }
+    if let Some(engine) = ours(engine) {
+        return mma_attention_with(engine, q, k, v, layout);
     }
+    let [batch, heads, query_len, _] = q.dims();
+    let shape = [batch, heads, query_len, layout.key_len()];
+    let hidden = hidden.map(|hidden| hidden.clone().expand(shape));
+    let [k, v] = [k, v].map(|x| reference::repeat_heads(x, heads));
+    attention(q, k, v, hidden, None, AttentionModuleOptions::default())
 }
 
 /// The engine of this project, if it is one.
