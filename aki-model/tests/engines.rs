@@ -228,7 +228,8 @@ fn padding_is_exactly_zero() {
         question_end: Some(90),
     }];
     for policy in POLICIES {
-        let layout = AttentionLayout::from_spans(policy, len, &[documents.clone()]).unwrap();
+        let layout =
+            AttentionLayout::from_spans(policy, len, std::slice::from_ref(&documents)).unwrap();
         let case = Case::new(layout, 2, 2, dim, 1);
         for values in case.run(&Device::flex(), FloatDType::F32, FloatDType::F32, fused) {
             for (row, values) in values.chunks(dim).enumerate() {
