@@ -12,7 +12,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 pub use document::{Document, LayoutError};
 pub use policy::{Policy, ring_order};
-pub use table::{LayoutTable, RULE_WIDTH, SUMMARY_ROWS, SUMMARY_WIDTH, Tile};
+pub use table::{LayoutTable, RULE_WIDTH, SUMMARY_ROWS, SUMMARY_WIDTH, Summary, Tile};
 
 use super::rope::{RotaryConfig, RotaryTable};
 use policy::{grid_side, ring_sizes};

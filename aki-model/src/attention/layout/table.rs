@@ -201,7 +201,7 @@ impl<'a> LayoutTable<'a> {
     ///
     /// # Panics
     ///
-    /// If the block does not start at a multiple of [`SUMMARY_ROWS`].
+    /// If the block does not start at a multiple of 16.
     pub fn summary(&self, row: usize, queries: &Range<usize>) -> Summary {
         assert!(queries.start.is_multiple_of(SUMMARY_ROWS));
         let blocks = self.query_len.div_ceil(SUMMARY_ROWS);

@@ -33,6 +33,7 @@ use crate::attention::cube::sizes::{Sizes, from_the_end};
 /// - `k_bhsd`, `v_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `lse_bht`: `[batch, heads, query_len]`
 #[cube(launch)]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn forward<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],
@@ -53,7 +54,6 @@ pub fn forward<E: Float, V: Size>(
     let query_head = sizes.query_head(CUBE_POS_Y as usize, CUBE_POS_Z as usize);
     let key_head = sizes.key_head(CUBE_POS_Y as usize, CUBE_POS_Z as usize);
     let table = sizes.table(CUBE_POS_Z as usize);
-    let summary = table.summary(layout, first_query, rows);
 
     let mut shared =
         Shared::<[Vector<E, V>]>::new_aligned_slice(comptime!(tile.forward_pieces()), 16usize);
@@ -61,8 +61,8 @@ pub fn forward<E: Float, V: Size>(
     let v_at = comptime!(tile.row_tile_pieces() + tile.column_tile_pieces());
     zero_padding(&mut shared, comptime!(rows + 2 * columns), tile);
 
-    let mut walk = Walk::new(summary.first_key() / comptime!(columns as u32));
-    let mut at = walk.next_keys(table, layout, summary, columns);
+    let mut walk = Walk::new();
+    let mut at = walk.next_keys(table, layout, first_query, rows, columns);
     copy_rows(
         q_bhtd,
         &mut shared,
@@ -98,7 +98,6 @@ pub fn forward<E: Float, V: Size>(
 
     while at != NO_TILE {
         let first_key = (at / 4) as usize * columns;
-        let next = walk.next_keys(table, layout, summary, columns);
         copies_wait(0usize);
         sync_cube();
         copy_rows(
@@ -136,6 +135,7 @@ pub fn forward<E: Float, V: Size>(
 
         copies_wait(0usize);
         sync_cube();
+        let next = walk.next_keys(table, layout, first_query, rows, columns);
         if next != NO_TILE {
             let first_key = (next / 4) as usize * columns;
             copy_rows(
@@ -166,7 +166,8 @@ pub fn forward<E: Float, V: Size>(
         at = next;
     }
 
-    // The results go through the place of the queries, for which nobody has waited if there was no step.
+    // The results go through the place of the queries, for which nobody has waited if there was no
+    // step.
     copies_wait(0usize);
     sync_cube();
     let (factors, lse) = softmax.finish(row_tiles);

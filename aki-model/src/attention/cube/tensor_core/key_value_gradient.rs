@@ -16,8 +16,9 @@ use cubecl::prelude::*;
 use super::fragments::{
     add_product, lane_piece, lane_piece_transposed, product_of_rows, round, zeros,
 };
+use super::gradient::{transposed_gradients, transposed_weights};
 use super::mask::hide_queries;
-use super::ptx::{copies_commit, copies_wait, exp2};
+use super::ptx::{copies_commit, copies_wait};
 use super::stage::{copy_rows, copy_stats, store_rows, zero_padding};
 use super::tile::{Sums, TileConfig};
 use super::walk::Walk;
@@ -32,6 +33,7 @@ use crate::attention::cube::sizes::Sizes;
 /// - `k_bhsd`, `v_bhsd`, `dk_bhsd`, `dv_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `stats`: `[2, batch, heads, query_len]`, see [`delta`](super::delta)
 #[cube(launch)]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn key_value_gradient<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],
@@ -50,7 +52,6 @@ pub fn key_value_gradient<E: Float, V: Size>(
     let mma = MmaDefinition::<E, E, f32>::new(16usize, 8usize, 16usize);
     let (rows, row_tiles) = comptime!((tile.rows(), tile.row_tiles));
     let (columns, channels, pitch) = comptime!((tile.columns, tile.channels(), tile.pitch()));
-    let width = comptime!(columns / 8);
 
     let first_key = CUBE_POS_X as usize * rows;
     let key_head = (CUBE_POS_Z * CUBE_COUNT_Y + CUBE_POS_Y) as usize * sizes.key_len;
@@ -67,7 +68,7 @@ pub fn key_value_gradient<E: Float, V: Size>(
     let stage = comptime!(2 * tile.column_tile_pieces());
     zero_padding(&mut shared, comptime!(2 * rows + 4 * columns), tile);
 
-    let mut walk = Walk::new(0u32);
+    let mut walk = Walk::new();
     let mut at = walk.next_queries(table, layout, first_key, query_len, columns, rows);
     copy_rows(
         k_bhsd,
@@ -98,16 +99,9 @@ pub fn key_value_gradient<E: Float, V: Size>(
     let factor = sizes.scale * comptime!(std::f32::consts::LOG2_E);
     let lane_column = UNIT_POS_PLANE as usize % 4 * 2;
 
-    let mut dk = zeros::<P>(comptime!(if gathered.keys() {
-        row_tiles * channels / 8
-    } else {
-        0
-    }));
-    let mut dv = zeros::<P>(comptime!(if gathered.values() {
-        row_tiles * channels / 8
-    } else {
-        0
-    }));
+    let sums = comptime!(row_tiles * channels / 8);
+    let mut dk = zeros::<P>(comptime!(sums * gathered.keys() as usize));
+    let mut dv = zeros::<P>(comptime!(sums * gathered.values() as usize));
 
     let mut head = 0usize;
     let mut buffer = 0usize;
@@ -150,14 +144,14 @@ pub fn key_value_gradient<E: Float, V: Size>(
         let query = (at / 4) as usize * columns;
         let tile_q = q_at + buffer * stage;
         let tile_grad = tile_q + comptime!(tile.column_tile_pieces());
-        let tile_stats = buffer * comptime!(2 * columns);
+        let tile_stats = buffer * comptime!(2 * columns) + lane_column;
         copies_wait(0usize);
         sync_cube();
 
         let mut next = walk.next_queries(table, layout, first_key, query_len, columns, rows);
         if next == NO_TILE && head + 1 < group {
             head += 1;
-            walk.restart(0u32);
+            walk.restart();
             next = walk.next_queries(table, layout, first_key, query_len, columns, rows);
         }
         buffer = 1 - buffer;
@@ -211,21 +205,14 @@ pub fn key_value_gradient<E: Float, V: Size>(
                 columns,
             );
         }
-        #[unroll]
-        for j in 0..width {
-            #[unroll]
-            for pair in 0..2usize {
-                let lse = columns_stats[tile_stats + lane_column + comptime!(8 * j + pair)];
-                #[unroll]
-                for row in 0..comptime!(2 * row_tiles) {
-                    let weight = weights.index_mut(comptime!(row / 2 * width + j));
-                    let half = comptime!(row % 2);
-                    let mut values = weight[half];
-                    values.insert(pair, exp2(fma(values.extract(pair), factor, -lse)));
-                    weight[half] = values;
-                }
-            }
-        }
+        transposed_weights(
+            &mut weights,
+            &columns_stats,
+            tile_stats,
+            factor,
+            row_tiles,
+            columns,
+        );
         if comptime!(gathered.values()) {
             let rounded = round::<E, P>(&weights, row_tiles, columns);
             add_product::<E, P, V>(
@@ -249,24 +236,14 @@ pub fn key_value_gradient<E: Float, V: Size>(
                 columns,
                 channels,
             );
-            #[unroll]
-            for j in 0..width {
-                #[unroll]
-                for pair in 0..2usize {
-                    let column = tile_stats + columns + lane_column + comptime!(8 * j + pair);
-                    let delta = columns_stats[column];
-                    #[unroll]
-                    for row in 0..comptime!(2 * row_tiles) {
-                        let weight = weights.index(comptime!(row / 2 * width + j));
-                        let grad = grads.index_mut(comptime!(row / 2 * width + j));
-                        let half = comptime!(row % 2);
-                        let mut values = grad[half];
-                        let value = weight[half].extract(pair) * (values.extract(pair) - delta);
-                        values.insert(pair, value);
-                        grad[half] = values;
-                    }
-                }
-            }
+            transposed_gradients(
+                &weights,
+                &mut grads,
+                &columns_stats,
+                tile_stats + columns,
+                row_tiles,
+                columns,
+            );
             let rounded = round::<E, P>(&grads, row_tiles, columns);
             add_product::<E, P, V>(
                 &mma,
@@ -282,7 +259,8 @@ pub fn key_value_gradient<E: Float, V: Size>(
         at = next;
     }
 
-    // The results go through the place of the keys, for which nobody has waited if there was no step.
+    // The results go through the place of the keys and values, for which nobody has waited if
+    // there was no step.
     copies_wait(0usize);
     sync_cube();
     let mut factors = Array::<f32>::new(comptime!(2 * row_tiles));

@@ -4,6 +4,7 @@
 mod delta;
 mod forward;
 mod fragments;
+mod gradient;
 mod key_value_gradient;
 mod launch;
 mod mask;

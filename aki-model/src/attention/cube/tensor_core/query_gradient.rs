@@ -14,8 +14,9 @@ use cubecl::prelude::*;
 use super::fragments::{
     add_product, lane_piece, lane_piece_transposed, product_of_rows, round, zeros,
 };
+use super::gradient::gradients_of_scores;
 use super::mask::hide_keys;
-use super::ptx::{copies_commit, copies_wait, exp2};
+use super::ptx::{copies_commit, copies_wait};
 use super::stage::{copy_rows, store_rows, zero_padding};
 use super::tile::TileConfig;
 use super::walk::Walk;
@@ -30,6 +31,7 @@ use crate::attention::cube::sizes::{Sizes, from_the_end};
 /// - `k_bhsd`, `v_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `stats`: `[2, batch, heads, query_len]`, see [`delta`](super::delta)
 #[cube(launch)]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn query_gradient<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],
@@ -51,7 +53,6 @@ pub fn query_gradient<E: Float, V: Size>(
     let query_head = sizes.query_head(CUBE_POS_Y as usize, CUBE_POS_Z as usize);
     let key_head = sizes.key_head(CUBE_POS_Y as usize, CUBE_POS_Z as usize);
     let table = sizes.table(CUBE_POS_Z as usize);
-    let summary = table.summary(layout, first_query, rows);
 
     let pieces = comptime!(tile.query_gradient_pieces());
     let mut shared = Shared::<[Vector<E, V>]>::new_aligned_slice(pieces, 16usize);
@@ -60,8 +61,8 @@ pub fn query_gradient<E: Float, V: Size>(
     let v_at = comptime!(2 * tile.row_tile_pieces() + tile.column_tile_pieces());
     zero_padding(&mut shared, comptime!(2 * rows + 2 * columns), tile);
 
-    let mut walk = Walk::new(summary.first_key() / comptime!(columns as u32));
-    let mut at = walk.next_keys(table, layout, summary, columns);
+    let mut walk = Walk::new();
+    let mut at = walk.next_keys(table, layout, first_query, rows, columns);
     let query_len = sizes.query_len;
     copy_rows(
         q_bhtd,
@@ -118,7 +119,7 @@ pub fn query_gradient<E: Float, V: Size>(
     let mut dq = zeros::<P>(comptime!(row_tiles * channels / 8));
     while at != NO_TILE {
         let first_key = (at / 4) as usize * columns;
-        let next = walk.next_keys(table, layout, summary, columns);
+        let next = walk.next_keys(table, layout, first_query, rows, columns);
         copies_wait(0usize);
         sync_cube();
         copy_rows(
@@ -180,22 +181,9 @@ pub fn query_gradient<E: Float, V: Size>(
                 columns,
             );
         }
-        #[unroll]
-        for at in 0..comptime!(row_tiles * columns / 8) {
-            let score = scores.index(at);
-            let grad = grads.index_mut(at);
-            #[unroll]
-            for half in 0..2usize {
-                let row = comptime!(at / (columns / 8) * 2 + half);
-                let mut pair = Vector::<f32, P>::empty();
-                #[unroll]
-                for at in 0..2usize {
-                    let weight = exp2(fma(score[half].extract(at), factor, -lse[row]));
-                    pair.insert(at, weight * (grad[half].extract(at) - delta[row]));
-                }
-                grad[half] = pair;
-            }
-        }
+        gradients_of_scores(
+            &scores, &mut grads, &lse, &delta, factor, row_tiles, columns,
+        );
         let grads = round::<E, P>(&grads, row_tiles, columns);
         add_product::<E, P, V>(
             &mma,
@@ -210,7 +198,8 @@ pub fn query_gradient<E: Float, V: Size>(
         at = next;
     }
 
-    // The results go through the place of the queries, for which nobody has waited if there was no step.
+    // The results go through the place of the queries, for which nobody has waited if there was no
+    // step.
     copies_wait(0usize);
     sync_cube();
     let mut factors = Array::<f32>::new(comptime!(2 * row_tiles));

@@ -10,6 +10,7 @@ use crate::attention::cube::sizes::Sizes;
 /// Begins to copy `rows` rows of a head from row `first` on to the place `to` in shared memory.
 /// Rows past the end of the head, at `len`, become 0; `head` is the head's first row.
 #[cube]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn copy_rows<E: Float, V: Size>(
     from: &[Vector<E, V>],
     shared: &mut Shared<[Vector<E, V>]>,
@@ -66,8 +67,10 @@ pub fn zero_padding<E: Float, V: Size>(
 }
 
 /// Stores a plane's rows, each value multiplied by its row's factor, through `at` in shared memory,
-/// which no other plane uses any more; `first` is the plane's first row.
+/// which nobody else uses any more, as the cube has met at a barrier since; `first` is the plane's
+/// first row.
 #[cube]
+#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn store_rows<E: Float, P: Size, V: Size>(
     values: &Accumulators<P>,
     factors: &Array<f32>,
@@ -84,7 +87,6 @@ pub fn store_rows<E: Float, P: Size, V: Size>(
     let pitch = comptime!(tile.pitch());
     let width = comptime!(tile.channels() / 8);
     let pairs = comptime!(PIECE / 2);
-    sync_plane();
     {
         let place = at * pairs + lane / 4 * comptime!(pitch * pairs) + lane % 4;
         let staged = shared.as_mut_slice().with_vector_size_mut::<P>();
@@ -112,8 +114,8 @@ pub fn store_rows<E: Float, P: Size, V: Size>(
     }
 }
 
-/// Begins to copy the log-sum-exps and then the deltas of a tile of queries to the place `to`; those
-/// of queries past the end become 0.
+/// Begins to copy the log-sum-exps and then the deltas of a tile of queries to the place `to`;
+/// those of queries past the end become 0.
 #[cube]
 pub fn copy_stats(
     stats: &[f32],

@@ -56,8 +56,7 @@ impl TileConfig {
     /// For the kernel of the queries' gradient.
     pub fn query_gradient(head_dim: usize, shared: usize) -> Vec<Self> {
         let shapes: &[_] = match head_dim {
-            ..=64 => &[(4, 2, 64), (4, 1, 64)],
-            65..=128 => &[(4, 2, 32), (4, 1, 64), (4, 1, 32)],
+            ..=128 => &[(4, 2, 32), (4, 1, 64), (4, 1, 32)],
             _ => &[(4, 1, 32), (2, 1, 32)],
         };
         Self::fitting(head_dim, shapes, Self::query_gradient_pieces, shared)

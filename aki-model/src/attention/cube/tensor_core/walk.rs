@@ -6,13 +6,11 @@
 
 use cubecl::prelude::*;
 
-use crate::attention::cube::rule::{EMPTY, FULL, NO_TILE, PARTIAL, Summary, Table};
+use crate::attention::cube::rule::{EMPTY, FULL, NO_TILE, PARTIAL, Table};
 
 #[derive(CubeType)]
 pub struct Walk {
-    /// The tile of bit 0.
-    base: u32,
-    /// The first tile that no unit has looked at.
+    /// The first tile that no unit has looked at; bit 0 is the tile 32 before it.
     unseen: u32,
     /// Which tiles show something and have not been taken.
     left: u32,
@@ -22,39 +20,44 @@ pub struct Walk {
 
 #[cube]
 impl Walk {
-    /// A walk from tile `first` on.
-    pub fn new(first: u32) -> Walk {
+    /// A walk from the first tile on.
+    pub fn new() -> Walk {
         Walk {
-            base: first,
-            unseen: first,
+            unseen: 0u32,
             left: 0u32,
             full: 0u32,
         }
     }
 
-    /// Walks from tile `first` on again.
-    pub fn restart(&mut self, first: u32) {
-        self.unseen = first;
+    /// Walks from the first tile on again.
+    pub fn restart(&mut self) {
+        self.unseen = 0u32;
         self.left = 0u32;
     }
 
-    /// The next tile of `keys` keys that the summarised queries see something of, as
-    /// `4 * tile + kind`, or [`NO_TILE`].
+    /// The next tile of `keys` keys that the `queries` queries from `first_query` on see something
+    /// of, as `4 * tile + kind`, or [`NO_TILE`].
     pub fn next_keys(
         &mut self,
         table: Table,
         layout: &[i32],
-        summary: Summary,
+        first_query: usize,
+        #[comptime] queries: usize,
         #[comptime] keys: usize,
     ) -> u32 {
-        let end = summary.end_key();
-        while self.left == 0 && self.unseen * comptime!(keys as u32) < end {
-            let start = (self.unseen + UNIT_POS_PLANE) * comptime!(keys as u32);
-            let mut kind = EMPTY.runtime();
-            if start < end {
-                kind = table.tile(layout, summary, start as usize, keys);
+        if self.left == 0 {
+            // Read again rather than kept: the registers are full.
+            let summary = table.summary(layout, first_query, queries);
+            let end = summary.end_key();
+            self.unseen = max(self.unseen, summary.first_key() / comptime!(keys as u32));
+            while self.left == 0 && self.unseen * comptime!(keys as u32) < end {
+                let start = (self.unseen + UNIT_POS_PLANE) * comptime!(keys as u32);
+                let mut kind = EMPTY.runtime();
+                if start < end {
+                    kind = table.tile(layout, summary, start as usize, keys);
+                }
+                self.look(kind);
             }
-            self.look(kind);
         }
         self.take()
     }
@@ -86,14 +89,13 @@ impl Walk {
     fn look(&mut self, kind: u32) {
         self.left = plane_ballot(kind != EMPTY).extract(0usize);
         self.full = plane_ballot(kind == FULL).extract(0usize);
-        self.base = self.unseen;
         self.unseen += 32u32;
     }
 
     fn take(&mut self) -> u32 {
         let bit = self.left & (!self.left + 1u32);
         let kind = select(self.full & bit != 0, FULL, PARTIAL);
-        let tile = self.base + u32::trailing_zeros(bit);
+        let tile = self.unseen - 32u32 + u32::trailing_zeros(bit);
         let none = self.left == 0;
         self.left = self.left ^ bit;
         select(none, NO_TILE, tile * 4 + kind)
