@@ -210,7 +210,8 @@ def run(arch, at, case):
     for w in ("out", "lse", "dq", "dk", "dv"):
         h, n = (kv, tk) if w in ("dk", "dv") else (heads, tq)
         shape = (batch, h, n) if w == "lse" else (batch, h, n, d)
-        raw = [np.fromfile(f"{folder}/{w}.{o}", np.uint8) for o in ORDERS]
+        size = np.prod(shape) * (2 if w != "lse" and e != "f32" else 4)  # buffers end at multiples of 16 bytes
+        raw = [np.fromfile(f"{folder}/{w}.{o}", np.uint8, size) for o in ORDERS]
         got[w] = [from_bits(r, "f32" if w == "lse" else e).reshape(shape) for r in raw]
     shutil.rmtree(folder)
     if poison:
