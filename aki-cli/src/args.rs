@@ -163,6 +163,12 @@ fn count() -> impl TypedValueParser<Value = usize> {
         .map(|n| n as usize)
 }
 
+/// What is typed for a value.
+pub fn name_of(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value().expect("no value is hidden");
+    value.get_name().to_owned()
+}
+
 /// Who takes part in a benchmark of attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BenchEngine {
@@ -176,18 +182,6 @@ pub enum BenchEngine {
     Reference,
     /// Burn's own attention with a dense mask
     Burn,
-}
-
-impl BenchEngine {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fused => "fused",
-            Self::Plain => "plain",
-            Self::TensorCore => "tensor-core",
-            Self::Reference => "reference",
-            Self::Burn => "burn",
-        }
-    }
 }
 
 /// What numbers are computed in.
@@ -247,18 +241,6 @@ pub enum PolicyArg {
     Mma,
     /// Concentric causal: image tokens see their ring and those outside it
     Cca,
-}
-
-impl PolicyArg {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Causal => "causal",
-            Self::Bidirectional => "bidirectional",
-            Self::Prefix => "prefix",
-            Self::Mma => "mma",
-            Self::Cca => "cca",
-        }
-    }
 }
 
 impl From<PolicyArg> for Policy {

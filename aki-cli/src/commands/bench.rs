@@ -12,7 +12,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor};
 use serde_json::json;
 
-use crate::args::{BenchEngine, BenchShape, Dtype};
+use crate::args::{BenchEngine, BenchShape, Dtype, name_of};
 
 /// The system line in front of the picture.
 const BEFORE_IMAGE: usize = 40;
@@ -92,8 +92,8 @@ pub fn run(shape: &BenchShape, json: bool) -> Result<()> {
             }
         }
     }
-    let pairs = visible_pairs(&layout) * shape.heads as f64;
-    report(&times, pairs * shape.head_dim as f64, json, &device_name)
+    let pair_channels = layout.visible_pairs() * shape.heads * shape.head_dim;
+    report(&times, pair_channels as f64, json, &device_name)
 }
 
 fn compute(
@@ -153,23 +153,6 @@ fn layout(shape: &BenchShape) -> Result<AttentionLayout> {
     )?)
 }
 
-/// Pairs that the rule shows.
-fn visible_pairs(layout: &AttentionLayout) -> f64 {
-    let table = layout.table();
-    let rows = (0..layout.batch()).map(|row| {
-        let text = table.text_ends(row);
-        let queries = (0..layout.query_len()).map(|i| {
-            let [first, last, unlock_start, unlock_end] = table.rule(row, i);
-            let unlocked = unlock_start..unlock_end;
-            let unlocked =
-                unlocked.filter(|&j| text[j] as usize > j && !(first..last).contains(&j));
-            last - first + unlocked.count()
-        });
-        queries.sum::<usize>()
-    });
-    rows.sum::<usize>() as f64
-}
-
 /// Milliseconds until the device has done `work`.
 fn clock(device: &Device, work: impl FnOnce()) -> Result<f64> {
     device.sync()?;
@@ -197,7 +180,7 @@ fn report(times: &[Times], pair_channels: f64, json: bool, device: &str) -> Resu
         } in times
         {
             let line = json!({
-                "engine": engine.name(),
+                "engine": name_of(*engine),
                 "device": device,
                 "forward_ms": forward,
                 "forward_backward_ms": both,
@@ -223,7 +206,7 @@ fn report(times: &[Times], pair_channels: f64, json: bool, device: &str) -> Resu
         writeln!(
             out,
             "{:<12} {forward:>11.2} {:>9.1}   {both:>18.2} {:>9.1} {:>8.2}",
-            engine.name(),
+            name_of(*engine),
             rate(2.0, forward),
             rate(7.0, both),
             both / first,

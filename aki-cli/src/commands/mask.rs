@@ -8,7 +8,7 @@ use aki_model::attention::{AttentionLayout, Document};
 use anyhow::{Context, Result};
 use image::{Rgb, RgbImage};
 
-use crate::args::PolicyArg;
+use crate::args::{PolicyArg, name_of};
 use crate::terminal::{Colour, coloured};
 
 const CAUSAL: Colour = [0x2a, 0x9d, 0x8f];
@@ -65,7 +65,7 @@ pub fn run(
         };
         let len = sequence.input_ids.len();
         let layout = AttentionLayout::from_spans(policy.into(), len, &[vec![document]])?;
-        print(policy.name(), &layout, &kinds)?;
+        print(&name_of(policy), &layout, &kinds)?;
         layouts.push(layout);
     }
     let mut out = std::io::stdout();

@@ -177,10 +177,7 @@ fn fused_engine(q_bhtd: &Tensor<4>, kernels: Kernels) -> Result<(), String> {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
         DispatchDevice::Flex(_) => match kernels {
-            Kernels::Auto => {
-                tell_once("attention runs on the blocked CPU engine: the device is Flex");
-                Ok(())
-            }
+            Kernels::Auto => Ok(()),
             _ => Err("the device is a CPU, and these kernels are a GPU's".to_owned()),
         },
         #[cfg(feature = "cube")]

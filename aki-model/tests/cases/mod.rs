@@ -64,19 +64,13 @@ impl Case {
 
 /// The dense path as one would write it in the inputs' own dtype.
 pub fn naive(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, layout: &AttentionLayout) -> Tensor<4> {
-    let [batch, heads, _, dim] = q.dims();
-    let repeat = |x: Tensor<4>| {
-        let [_, kv_heads, len, _] = x.dims();
-        let group = heads / kv_heads;
-        x.reshape([batch, kv_heads, 1, len, dim])
-            .expand([batch, kv_heads, group, len, dim])
-            .reshape([batch, heads, len, dim])
-    };
+    let [_, heads, _, dim] = q.dims();
+    let [k, v] = [k, v].map(|x| reference::repeat_heads(x, heads));
     let scale = 1.0 / (dim as f64).sqrt();
-    let scores = q.mul_scalar(scale).matmul(repeat(k).transpose());
+    let scores = q.mul_scalar(scale).matmul(k.transpose());
     let hidden = reference::hidden(layout, &scores.device()).expand(scores.shape());
     let weights = softmax(scores.mask_fill(hidden.clone(), -3e4), 3).mask_fill(hidden, 0.0);
-    weights.matmul(repeat(v))
+    weights.matmul(v)
 }
 
 /// The largest difference, and the largest value of the truth.

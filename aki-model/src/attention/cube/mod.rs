@@ -33,7 +33,7 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cubecl::ir::ElemType;
 use cubecl::prelude::Client;
 
-use self::sizes::{GradientArgs, Shapes};
+use self::sizes::Shapes;
 use super::engine::tell_once;
 use super::layout::LayoutTable;
 use super::ops::AttentionOps;
@@ -112,7 +112,7 @@ impl AttentionOps for CubeBackend {
         delta(&q.client, read, shapes, dtype);
 
         let read = [q, k, v, grad, stats, layout];
-        let args = move || GradientArgs::new(read.each_ref().map(|x| x.clone().into_buffer_arg()));
+        let args = move || read.each_ref().map(|x| x.clone().into_buffer_arg());
         let of_keys = args.clone();
         let of_q = dq.clone();
         match launcher.family {

@@ -40,29 +40,10 @@ impl Shapes {
     }
 }
 
-/// What the gradients' kernels read; `stats` holds, in f32, each row's log-sum-exp and
-/// `rowsum(dO O)`, `[2, batch, heads, query_len]`.
-pub struct GradientArgs {
-    pub q: BufferArg,
-    pub k: BufferArg,
-    pub v: BufferArg,
-    pub grad: BufferArg,
-    pub stats: BufferArg,
-    pub layout: BufferArg,
-}
-
-impl GradientArgs {
-    pub fn new([q, k, v, grad, stats, layout]: [BufferArg; 6]) -> Self {
-        Self {
-            q,
-            k,
-            v,
-            grad,
-            stats,
-            layout,
-        }
-    }
-}
+/// What the gradients' kernels read: queries, keys, values, the output's gradient, statistics and
+/// layout. The statistics hold, in f32, each row's log-sum-exp and `rowsum(dO O)`,
+/// `[2, batch, heads, query_len]`.
+pub type GradientArgs = [BufferArg; 6];
 
 /// What every kernel knows at run time.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]

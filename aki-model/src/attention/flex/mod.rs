@@ -16,6 +16,7 @@ use burn::tensor::DType;
 use self::heads::{Heads, as_f32, readable, tensor};
 use self::softmax::TILE_KEYS;
 use super::Kernels;
+use super::engine::tell_once;
 use super::layout::{LayoutTable, Tile};
 use super::ops::AttentionOps;
 
@@ -27,6 +28,7 @@ impl AttentionOps for Flex {
         layout: FlexTensor,
         _: Kernels,
     ) -> (FlexTensor, FlexTensor) {
+        tell_once("attention runs on the blocked CPU engine: the device is Flex");
         let dtype = q.dtype();
         let [q, k, v] = [q, k, v].map(readable);
         let (q, k, v) = (Heads::new(&q), Heads::new(&k), Heads::new(&v));

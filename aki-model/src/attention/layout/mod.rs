@@ -286,14 +286,18 @@ impl AttentionLayout {
 
     /// Whether some query sees nothing (padding does).
     pub fn has_empty_rows(&self) -> bool {
+        self.seen().any(|keys| keys == 0)
+    }
+
+    /// How many pairs of a query and a key the rule shows, in all rows.
+    pub fn visible_pairs(&self) -> usize {
+        self.seen().sum()
+    }
+
+    /// How many keys each query sees, row after row.
+    fn seen(&self) -> impl Iterator<Item = usize> {
         let table = self.table();
-        (0..self.batch).any(|row| {
-            let text = table.text_ends(row);
-            (0..self.query_len).any(|i| {
-                let [first, last, unlock_start, unlock_end] = table.rule(row, i);
-                first >= last && !(unlock_start..unlock_end).any(|j| text[j] as usize > j)
-            })
-        })
+        (0..self.batch).flat_map(move |row| (0..self.query_len).map(move |i| table.seen(row, i)))
     }
 
     /// The visibility rule: whether query `i` of row `row` may look at key `j`.

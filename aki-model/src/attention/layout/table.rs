@@ -197,6 +197,15 @@ impl<'a> LayoutTable<'a> {
             || (unlock_start <= j && j < unlock_end && self.text_ends(row)[j] as usize > j)
     }
 
+    /// How many keys query `i` of row `row` may look at.
+    pub fn seen(&self, row: usize, i: usize) -> usize {
+        let [first, last, unlock_start, unlock_end] = self.rule(row, i);
+        let text = self.text_ends(row);
+        let unlocked = (unlock_start..unlock_end)
+            .filter(|j| text[*j] as usize > *j && !(first..last).contains(j));
+        (first..last).len() + unlocked.count()
+    }
+
     /// The summary of a block of queries.
     ///
     /// # Panics

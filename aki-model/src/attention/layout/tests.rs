@@ -224,6 +224,9 @@ proptest! {
             prop_assert_eq!(query.is_none(), seen == 0);
         }
         prop_assert_eq!(layout.has_empty_rows(), tokens.iter().any(Option::is_none));
+        let pairs = (0..tokens.len()).flat_map(|i| (0..tokens.len()).map(move |j| (i, j)));
+        let visible = pairs.filter(|&(i, j)| layout.visible(0, i, j)).count();
+        prop_assert_eq!(layout.visible_pairs(), visible);
         if policy == Policy::Cca {
             for (token, &position) in tokens.iter().zip(layout.positions()) {
                 prop_assert_eq!(token.map_or(0, |token| token.place), position);

@@ -6,7 +6,7 @@
 //! appears under the first.
 
 use cuda_lab::family::{Attention, TILES, arg, dtype};
-use cuda_lab::sizes::{GradientArgs, Shapes};
+use cuda_lab::sizes::Shapes;
 use cuda_lab::{Lab, client, set_label};
 
 fn main() {
@@ -56,7 +56,7 @@ fn main() {
 /// All kernels, with a buffer that nobody looks into.
 fn launch(attention: &Attention) {
     let buffer = attention.client.empty(16);
-    let args = || GradientArgs::new([(); 6].map(|()| arg(&buffer, 4)));
+    let args = || [(); 6].map(|()| arg(&buffer, 4));
     attention.forward([(); 6].map(|()| arg(&buffer, 4)));
     attention.delta([(); 4].map(|()| arg(&buffer, 4)));
     attention.query_gradient(args(), arg(&buffer, 4));

@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use cuda_lab::family::{Attention, arg, dtype};
-use cuda_lab::sizes::{GradientArgs, Shapes};
+use cuda_lab::sizes::Shapes;
 use cuda_lab::{Lab, client, pack, set_order};
 
 fn main() {
@@ -88,7 +88,7 @@ fn main() {
         ]);
         let args = || {
             let [q, k, v, grad] = [&q, &k, &v, &grad].map(|x| arg(x, bytes));
-            GradientArgs::new([q, k, v, grad, arg(&stats, 4), arg(&layout, 4)])
+            [q, k, v, grad, arg(&stats, 4), arg(&layout, 4)]
         };
         attention.query_gradient(args(), arg(&dq, bytes));
         let [dk, dv] = attention.key_value_gradient(args, bytes);

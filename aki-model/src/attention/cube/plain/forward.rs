@@ -10,12 +10,12 @@
 
 use cubecl::prelude::*;
 
-use super::mask::hide;
-use super::products::{accumulate, scores, share_weights, zeros};
-use super::rows::{Quad, Rows, store};
+use super::mask::visible_scores;
+use super::products::{accumulate, share_weights, store_sums, zeros};
+use super::rows::{Quad, Rows};
 use super::softmax::OnlineSoftmax;
 use super::tile::TileConfig;
-use crate::attention::cube::rule::{FULL, NO_TILE, next_key_tile};
+use crate::attention::cube::rule::{NO_TILE, next_key_tile};
 use crate::attention::cube::sizes::{Sizes, from_the_end};
 
 /// One cube a tile of queries, head and batch row.
@@ -37,12 +37,6 @@ pub fn forward<F: Float, N: Size>(
     #[comptime] tile: TileConfig,
     #[define(F)] _dtype: ElemType,
 ) {
-    let x = UNIT_POS_X as usize;
-    let y = UNIT_POS_Y as usize;
-    let units_x = comptime!(tile.units_x);
-    let units_y = comptime!(tile.units_y);
-    let steps = comptime!(tile.steps());
-
     let table = sizes.table(CUBE_POS_Z as usize);
     let queries = Rows {
         head: sizes.query_head(CUBE_POS_Y as usize, CUBE_POS_Z as usize),
@@ -73,22 +67,19 @@ pub fn forward<F: Float, N: Size>(
             start: (found / 4) as usize * comptime!(tile.columns()),
             len: sizes.key_len,
         };
-        let mut values = scores::<F, N>(q_bhtd, queries, k_bhsd, keys, &mut stage, tile);
-        #[unroll]
-        for at in 0..16usize {
-            values[at] *= sizes.scale;
-        }
-        if found % 4 != FULL {
-            hide(
-                &mut values,
-                table,
-                layout,
-                queries.start,
-                keys.start,
-                false,
-                tile,
-            );
-        }
+        let mut values = visible_scores::<F, N>(
+            q_bhtd,
+            queries,
+            k_bhsd,
+            keys,
+            found,
+            table,
+            layout,
+            sizes.scale,
+            &mut stage,
+            false,
+            tile,
+        );
 
         softmax.update(&mut values, &mut sums, &mut stage, tile);
         share_weights(values, &mut weights, tile);
@@ -105,24 +96,14 @@ pub fn forward<F: Float, N: Size>(
     }
 
     let (inverse, row_lse) = softmax.finish(&mut stage, tile);
-    #[unroll]
-    for i in 0..4usize {
-        let row = y + comptime!(i * units_y);
+    store_sums::<F, N>(sums, inverse, out_bhtd, queries, tile);
+    if UNIT_POS_X == 0 {
         #[unroll]
-        for step in 0..steps {
-            let values = sums[comptime!(i * steps + step)] * Quad::new(inverse.extract(i));
-            let quad = x + comptime!(step * units_x);
-            store::<F, N>(
-                out_bhtd,
-                queries,
-                row,
-                quad,
-                values,
-                comptime!(tile.head_dim),
-            );
-        }
-        if x == 0 && queries.start + row < queries.len {
-            lse_bht[queries.head + queries.start + row] = row_lse.extract(i);
+        for i in 0..4usize {
+            let query = queries.start + UNIT_POS_Y as usize + comptime!(i * tile.units_y);
+            if query < queries.len {
+                lse_bht[queries.head + query] = row_lse.extract(i);
+            }
         }
     }
 }

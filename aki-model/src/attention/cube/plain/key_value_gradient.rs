@@ -10,11 +10,11 @@
 
 use cubecl::prelude::*;
 
-use super::mask::hide;
-use super::products::{accumulate, scores, share_weights, zeros};
-use super::rows::{Quad, Rows, delta_of, lse_of, store};
+use super::mask::visible_scores;
+use super::products::{accumulate, scores, share_weights, store_sums, zeros};
+use super::rows::{Quad, Rows, delta_of, lse_of};
 use super::tile::TileConfig;
-use crate::attention::cube::rule::{FULL, NO_TILE, next_query_tile};
+use crate::attention::cube::rule::{NO_TILE, next_query_tile};
 use crate::attention::cube::sizes::Sizes;
 
 /// One cube a tile of keys, key/value head and batch row.
@@ -41,10 +41,7 @@ pub fn key_value_gradient<F: Float, N: Size>(
     #[define(F)] _dtype: ElemType,
 ) {
     let x = UNIT_POS_X as usize;
-    let y = UNIT_POS_Y as usize;
     let units_x = comptime!(tile.units_x);
-    let units_y = comptime!(tile.units_y);
-    let steps = comptime!(tile.steps());
 
     let table = sizes.table(CUBE_POS_Z as usize);
     let group = sizes.heads / sizes.kv_heads;
@@ -78,22 +75,19 @@ pub fn key_value_gradient<F: Float, N: Size>(
                 start: (found / 4) as usize * comptime!(tile.columns()),
                 len: sizes.query_len,
             };
-            let mut values = scores::<F, N>(k_bhsd, keys, q_bhtd, queries, &mut stage, tile);
-            #[unroll]
-            for at in 0..16usize {
-                values[at] *= sizes.scale;
-            }
-            if found % 4 != FULL {
-                hide(
-                    &mut values,
-                    table,
-                    layout,
-                    queries.start,
-                    keys.start,
-                    true,
-                    tile,
-                );
-            }
+            let mut values = visible_scores::<F, N>(
+                k_bhsd,
+                keys,
+                q_bhtd,
+                queries,
+                found,
+                table,
+                layout,
+                sizes.scale,
+                &mut stage,
+                true,
+                tile,
+            );
             let mut gradients = scores::<F, N>(v_bhsd, keys, grad_bhtd, queries, &mut stage, tile);
             #[unroll]
             for j in 0..4usize {
@@ -129,16 +123,6 @@ pub fn key_value_gradient<F: Float, N: Size>(
         start: keys.start,
         len: keys.len,
     };
-    #[unroll]
-    for i in 0..4usize {
-        let row = y + comptime!(i * units_y);
-        #[unroll]
-        for step in 0..steps {
-            let at = comptime!(i * steps + step);
-            let quad = x + comptime!(step * units_x);
-            let of_keys = dk[at] * Quad::new(sizes.scale);
-            store::<F, N>(dkv, keys, row, quad, of_keys, comptime!(tile.head_dim));
-            store::<F, N>(dkv, values, row, quad, dv[at], comptime!(tile.head_dim));
-        }
-    }
+    store_sums::<F, N>(dk, Quad::new(sizes.scale), dkv, keys, tile);
+    store_sums::<F, N>(dv, Quad::new(1.0f32), dkv, values, tile);
 }

@@ -10,7 +10,7 @@
 
 use cubecl::prelude::*;
 
-use super::rows::{Quad, Rows, load};
+use super::rows::{Quad, Rows, load, store};
 use super::tile::{CHUNK, ROW_STRIDE, STAGED, TileConfig};
 
 /// Stages a chunk of channels of `count` rows.
@@ -187,6 +187,28 @@ pub fn accumulate<F: Float, N: Size>(
         #[unroll]
         for i in 0..4usize {
             sums[comptime!(i * steps + step)] += partial[i];
+        }
+    }
+}
+
+/// Stores the sums of the unit's rows, each multiplied by its row's factor.
+#[cube]
+pub fn store_sums<F: Float, N: Size>(
+    sums: Array<Quad>,
+    factors: Quad,
+    out: &mut [Vector<F, N>],
+    rows: Rows,
+    #[comptime] tile: TileConfig,
+) {
+    let steps = comptime!(tile.steps());
+    #[unroll]
+    for i in 0..4usize {
+        let row = UNIT_POS_Y as usize + comptime!(i * tile.units_y);
+        #[unroll]
+        for step in 0..steps {
+            let quad = UNIT_POS_X as usize + comptime!(step * tile.units_x);
+            let values = sums[comptime!(i * steps + step)] * Quad::new(factors.extract(i));
+            store::<F, N>(out, rows, row, quad, values, comptime!(tile.head_dim));
         }
     }
 }

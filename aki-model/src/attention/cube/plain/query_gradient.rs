@@ -11,11 +11,11 @@
 
 use cubecl::prelude::*;
 
-use super::mask::hide;
-use super::products::{accumulate, scores, share_weights, zeros};
-use super::rows::{Quad, Rows, delta_of, lse_of, store};
+use super::mask::visible_scores;
+use super::products::{accumulate, scores, share_weights, store_sums, zeros};
+use super::rows::{Quad, Rows, delta_of, lse_of};
 use super::tile::TileConfig;
-use crate::attention::cube::rule::{FULL, NO_TILE, next_key_tile};
+use crate::attention::cube::rule::{NO_TILE, next_key_tile};
 use crate::attention::cube::sizes::{Sizes, from_the_end};
 
 /// One cube a tile of queries, head and batch row.
@@ -38,11 +38,8 @@ pub fn query_gradient<F: Float, N: Size>(
     #[comptime] tile: TileConfig,
     #[define(F)] _dtype: ElemType,
 ) {
-    let x = UNIT_POS_X as usize;
     let y = UNIT_POS_Y as usize;
-    let units_x = comptime!(tile.units_x);
     let units_y = comptime!(tile.units_y);
-    let steps = comptime!(tile.steps());
 
     let table = sizes.table(CUBE_POS_Z as usize);
     let queries = Rows {
@@ -81,22 +78,19 @@ pub fn query_gradient<F: Float, N: Size>(
             start: (found / 4) as usize * comptime!(tile.columns()),
             len: sizes.key_len,
         };
-        let mut values = scores::<F, N>(q_bhtd, queries, k_bhsd, keys, &mut stage, tile);
-        #[unroll]
-        for at in 0..16usize {
-            values[at] *= sizes.scale;
-        }
-        if found % 4 != FULL {
-            hide(
-                &mut values,
-                table,
-                layout,
-                queries.start,
-                keys.start,
-                false,
-                tile,
-            );
-        }
+        let mut values = visible_scores::<F, N>(
+            q_bhtd,
+            queries,
+            k_bhsd,
+            keys,
+            found,
+            table,
+            layout,
+            sizes.scale,
+            &mut stage,
+            false,
+            tile,
+        );
         let gradients = scores::<F, N>(grad_bhtd, queries, v_bhsd, keys, &mut stage, tile);
         #[unroll]
         for i in 0..4usize {
@@ -119,21 +113,5 @@ pub fn query_gradient<F: Float, N: Size>(
         );
     }
 
-    #[unroll]
-    for i in 0..4usize {
-        let row = y + comptime!(i * units_y);
-        #[unroll]
-        for step in 0..steps {
-            let values = sums[comptime!(i * steps + step)] * Quad::new(sizes.scale);
-            let quad = x + comptime!(step * units_x);
-            store::<F, N>(
-                dq_bhtd,
-                queries,
-                row,
-                quad,
-                values,
-                comptime!(tile.head_dim),
-            );
-        }
-    }
+    store_sums::<F, N>(sums, Quad::new(sizes.scale), dq_bhtd, queries, tile);
 }

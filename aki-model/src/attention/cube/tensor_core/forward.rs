@@ -33,7 +33,6 @@ use crate::attention::cube::sizes::{Sizes, from_the_end};
 /// - `k_bhsd`, `v_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `lse_bht`: `[batch, heads, query_len]`
 #[cube(launch)]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn forward<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],

@@ -125,7 +125,6 @@ pub fn product_of_rows<E: Float, P: Size, V: Size>(
 
 /// `sums += A B` of operands in registers, `A[i, k]`, and of a tile in shared memory.
 #[cube]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn add_product<E: Float, P: Size, V: Size>(
     mma: &MmaDefinition<E, E, f32>,
     sums: &mut Accumulators<P>,

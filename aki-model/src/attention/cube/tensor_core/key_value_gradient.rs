@@ -33,7 +33,6 @@ use crate::attention::cube::sizes::Sizes;
 /// - `k_bhsd`, `v_bhsd`, `dk_bhsd`, `dv_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `stats`: `[2, batch, heads, query_len]`, see [`delta`](super::delta)
 #[cube(launch)]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn key_value_gradient<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],

@@ -105,7 +105,7 @@ pub fn delta(
 /// The gradient of the queries.
 pub fn query_gradient(
     client: &Client,
-    args: GradientArgs,
+    [q, k, v, grad, stats, layout]: GradientArgs,
     dq: BufferArg,
     shapes: Shapes,
     tile: TileConfig,
@@ -116,12 +116,12 @@ pub fn query_gradient(
         shapes.cubes(shapes.query_len, tile.rows(), shapes.heads),
         CubeDim::new_1d(tile.units() as u32),
         PIECE,
-        args.q,
-        args.k,
-        args.v,
-        args.grad,
-        args.stats,
-        args.layout,
+        q,
+        k,
+        v,
+        grad,
+        stats,
+        layout,
         dq,
         shapes.launch(),
         tile,
@@ -140,18 +140,19 @@ pub fn key_value_gradient(
     dtype: ElemType,
 ) {
     for &gathered in tile.launches() {
-        let (args, [dk, dv]) = (args(), of_kv());
+        let [q, k, v, grad, stats, layout] = args();
+        let [dk, dv] = of_kv();
         key_value_kernel::key_value_gradient::launch(
             client,
             shapes.cubes(shapes.key_len, tile.rows(), shapes.kv_heads),
             CubeDim::new_1d(tile.units() as u32),
             PIECE,
-            args.q,
-            args.k,
-            args.v,
-            args.grad,
-            args.stats,
-            args.layout,
+            q,
+            k,
+            v,
+            grad,
+            stats,
+            layout,
             dk,
             dv,
             shapes.launch(),

@@ -31,7 +31,6 @@ use crate::attention::cube::sizes::{Sizes, from_the_end};
 /// - `k_bhsd`, `v_bhsd`: `[batch, kv_heads, key_len, head_dim]`
 /// - `stats`: `[2, batch, heads, query_len]`, see [`delta`](super::delta)
 #[cube(launch)]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn query_gradient<E: Float, V: Size>(
     q_bhtd: &[Vector<E, V>],
     k_bhsd: &[Vector<E, V>],

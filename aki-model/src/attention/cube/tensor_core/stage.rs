@@ -10,7 +10,6 @@ use crate::attention::cube::sizes::Sizes;
 /// Begins to copy `rows` rows of a head from row `first` on to the place `to` in shared memory.
 /// Rows past the end of the head, at `len`, become 0; `head` is the head's first row.
 #[cube]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn copy_rows<E: Float, V: Size>(
     from: &[Vector<E, V>],
     shared: &mut Shared<[Vector<E, V>]>,
@@ -70,7 +69,6 @@ pub fn zero_padding<E: Float, V: Size>(
 /// which nobody else uses any more, as the cube has met at a barrier since; `first` is the plane's
 /// first row.
 #[cube]
-#[allow(clippy::too_many_arguments, reason = "a kernel has many")]
 pub fn store_rows<E: Float, P: Size, V: Size>(
     values: &Accumulators<P>,
     factors: &Array<f32>,
