@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Exit code of a user's mistake, as clap's own.
 const MISTAKE: u8 = 2;
 /// Exit code after Ctrl-C, as shells have it.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     use_no_gpu_unasked();
@@ -34,9 +34,12 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("error: {error:#}");
-            match error.downcast_ref::<aki_train::TrainError>() {
-                Some(error) if !error.is_mistake() => ExitCode::FAILURE,
-                _ => ExitCode::from(MISTAKE),
+            let train = error.downcast_ref::<aki_train::TrainError>();
+            let failed = io.is_some_and(|io| !aki_train::error::is_mistake(io))
+                || train.is_some_and(|error| !error.is_mistake());
+            match failed {
+                true => ExitCode::FAILURE,
+                false => ExitCode::from(MISTAKE),
             }
         }
     }
@@ -46,10 +49,14 @@ fn main() -> ExitCode {
 /// and why; `AKI_LOG` takes what `tracing`'s `Targets` does.
 fn tell_warnings() {
     let asked = std::env::var("AKI_LOG").ok();
-    let targets = asked.as_deref().unwrap_or("aki_model=warn").parse();
+    let targets = asked
+        .as_deref()
+        .unwrap_or("aki_model=warn,aki_train=warn")
+        .parse();
     let filter = targets.unwrap_or_else(|error| {
         eprintln!("warning: AKI_LOG is ignored: {error}");
-        Targets::new().with_target("aki_model", LevelFilter::WARN)
+        Targets::new()
+            .with_targets(["aki_model", "aki_train"].map(|room| (room, LevelFilter::WARN)))
     });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

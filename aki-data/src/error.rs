@@ -17,7 +17,7 @@ pub enum DataError {
 
     /// A picture could not be decoded.
     #[error(
-        "cannot decode picture {name}: {reason}; is it a PNG, JPEG, WebP, GIF or BMP, and whole?"
+        "cannot decode picture {name}: {reason}; is it a PNG, JPEG, WebP, GIF, BMP or TIFF, and whole?"
     )]
     Picture {
         /// The file, or the shard and the key.
@@ -41,7 +41,7 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A `tokenizer.json` could not be read or does not fit.
+    /// A tokenizer's file could not be read or does not fit.
     #[error("cannot use tokenizer {}: {reason}", path.display())]
     Tokenizer {
         /// The file.
@@ -50,17 +50,31 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A `tokenizer.json` lacks a special token.
+    /// A tokenizer lacks a special token.
     #[error(
         "tokenizer {} has no special token `{token}`; add it to `added_tokens` with \
-         `\"special\": true`",
+         `\"special\": true`, or open it as a language model's if it is one",
         path.display()
     )]
     MissingToken {
         /// The file.
         path: PathBuf,
         /// Text of the missing token.
-        token: &'static str,
+        token: String,
+    },
+
+    /// A text with turns was to be made with a tokenizer without tags for them.
+    #[error(
+        "the tokenizer has no `<|system|>`, `<|user|>`, `<|assistant|>` and `<|end|>`, of which \
+         AKI's turns are made; use the chat template of its folder, or captions"
+    )]
+    NoRoles,
+
+    /// A chat template could not be used.
+    #[error("cannot use the chat template: {reason}; check chat_template in tokenizer_config.json")]
+    ChatTemplate {
+        /// What is wrong, and where in the template.
+        reason: String,
     },
 
     /// A text could not be turned into ids.

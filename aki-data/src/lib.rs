@@ -27,4 +27,7 @@ pub use self::error::DataError;
 pub use self::image::{Augmentation, Picture};
 pub use self::order::{Order, item_rng};
 pub use self::shards::{Sample, ShardContents, SkipReason, Skipped, Turn, read_shards};
-pub use self::text::{IGNORE, Piece, Sequence, SpecialTokens, Template, Tokenizer};
+pub use self::text::{
+    ChatTemplate, IGNORE, Message, Piece, Role, Roles, Sequence, SpecialTokens, Template,
+    TextStream, Tokenizer,
+};

@@ -50,7 +50,7 @@ fn every_answer_is_one_token_wherever_it_stands() {
     let contents = shard("test.tar");
     let turns = contents.samples.iter().flat_map(|sample| &sample.turns);
     let answers: BTreeSet<_> = turns.map(|turn| turn.answer.as_str()).collect();
-    let assistant = tokenizer.special().assistant;
+    let assistant = tokenizer.special().roles.expect("roles").assistant;
     for answer in answers {
         let alone = encode(&[Piece::Text(answer)]);
         assert_eq!(alone.len(), 1, "{answer}");
@@ -92,8 +92,9 @@ fn a_pass_in_batches_asks_every_question_once() {
         tokenizer: Arc::new(tokenizer()),
         template: Template::default(),
         image_size: 32,
-        mean: 0.5,
-        std: 0.5,
+        exif_orientation: false,
+        mean: [0.5; 3],
+        std: [0.5; 3],
         media_len: 16,
         target: Target::Questions { per_picture: None },
         augmentation: None,

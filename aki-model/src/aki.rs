@@ -1,30 +1,136 @@
-//! AKI: vision tower, resampler and language model put together.
+//! AKI: vision tower, resampler (or projector) and language model put together.
 
 use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, KvCache};
-use crate::language::{LanguageConfig, LanguageModel};
+use crate::language::{LanguageConfig, LanguageModel, Scores};
+use crate::projector::{MlpProjector, ProjectorConfig};
 use crate::resampler::{PerceiverResampler, ResamplerConfig};
-use crate::vision::{SiglipConfig, SiglipVision};
+use crate::vision::{VisionConfig, VisionTower};
+use crate::weights::Projections;
 
 /// Shape of an [`Aki`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AkiConfig {
     /// The vision tower.
-    pub vision: SiglipConfig,
-    /// The resampler between the two.
-    pub resampler: ResamplerConfig,
+    pub vision: VisionConfig,
+    /// What makes media tokens of the tower's tokens, if it is a resampler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resampler: Option<ResamplerConfig>,
+    /// What makes media tokens of the tower's tokens, if it is a projector. There is one or the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projector: Option<ProjectorConfig>,
     /// The language model.
     pub language: LanguageConfig,
 }
 
 impl AkiConfig {
+    /// Names that [`AkiConfig::preset`] knows.
+    pub const PRESETS: [&str; 3] = ["aki-4b", "aki-small", "aki-tiny"];
+
+    /// A shape by name. `aki-4b` is the published model: `SigLIP` so400m/384, a resampler of 6 layers with
+    /// 144 latents, and Phi-3.5-mini, 4,330,957,954 parameters. `aki-small` has `SigLIP` base/224 and a
+    /// Phi of 12 layers (some 300 million, for a laptop); `aki-tiny` has some 3 million, for trying out.
+    pub fn preset(name: &str) -> Option<Self> {
+        let phi = LanguageConfig {
+            added_tokens: 2,
+            ..LanguageConfig::known("microsoft/Phi-3.5-mini-instruct")?
+        };
+        let plain = |sizes: [usize; 5]| {
+            let [vocab_size, hidden_size, intermediate_size, layers, heads] = sizes;
+            LanguageConfig {
+                vocab_size,
+                hidden_size,
+                intermediate_size,
+                num_hidden_layers: layers,
+                num_attention_heads: heads,
+                num_key_value_heads: heads,
+                rope_scaling: None,
+                max_position_embeddings: Some(4096),
+                ..phi.clone()
+            }
+        };
+        let resampler = ResamplerConfig::default();
+        let (vision, resampler, language) = match name {
+            "aki-4b" => (
+                VisionConfig::known("google/siglip-so400m-patch14-384")?,
+                resampler,
+                phi,
+            ),
+            "aki-small" => (
+                VisionConfig::known("google/siglip-base-patch16-224")?,
+                ResamplerConfig {
+                    num_latents: 64,
+                    ..resampler
+                },
+                plain([32064, 768, 2048, 12, 12]),
+            ),
+            "aki-tiny" => (
+                VisionConfig {
+                    image_size: 64,
+                    patch_size: 8,
+                    hidden_size: 128,
+                    intermediate_size: 512,
+                    num_hidden_layers: 4,
+                    num_attention_heads: 4,
+                    vision_use_head: false,
+                    ..VisionConfig::known("google/siglip-base-patch16-224")?
+                },
+                ResamplerConfig {
+                    depth: 2,
+                    heads: 4,
+                    head_dim: 32,
+                    num_latents: 16,
+                },
+                plain([512, 192, 512, 4, 6]),
+            ),
+            _ => return None,
+        };
+        Some(Self {
+            vision,
+            resampler: Some(resampler),
+            projector: None,
+            language,
+        })
+    }
+
+    /// Media tokens of a picture.
+    pub fn media_len(&self) -> usize {
+        match &self.resampler {
+            Some(resampler) => resampler.num_latents,
+            None => self.vision.num_tokens(),
+        }
+    }
+
+    /// What is wrong with the numbers by themselves, if anything.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the keys at fault.
+    pub fn validate_shape(&self) -> Result<(), String> {
+        self.vision
+            .validate()
+            .map_err(|fault| format!("model.vision: {fault}"))?;
+        self.language
+            .validate()
+            .map_err(|fault| format!("model.language: {fault}"))?;
+        match (&self.resampler, &self.projector) {
+            (Some(resampler), None) => resampler
+                .validate()
+                .map_err(|fault| format!("model.resampler: {fault}"))?,
+            (None, Some(projector)) => projector
+                .validate()
+                .map_err(|fault| format!("model.projector: {fault}"))?,
+            _ => return Err("model needs either a resampler or a projector".to_owned()),
+        }
+        Ok(())
+    }
+
     /// What is wrong with the numbers, if anything. `base_vocab` and `vocab` are the tokenizer's,
     /// without and with the added tokens.
     ///
@@ -32,15 +138,7 @@ impl AkiConfig {
     ///
     /// A sentence that names the keys at fault.
     pub fn validate(&self, base_vocab: usize, vocab: usize) -> Result<(), String> {
-        self.vision
-            .validate()
-            .map_err(|fault| format!("model.vision: {fault}"))?;
-        self.language
-            .validate()
-            .map_err(|fault| format!("model.language: {fault}"))?;
-        self.resampler
-            .validate()
-            .map_err(|fault| format!("model.resampler: {fault}"))?;
+        self.validate_shape()?;
         let LanguageConfig {
             vocab_size,
             added_tokens,
@@ -58,19 +156,34 @@ impl AkiConfig {
 
     /// Draws the weights in a fixed order, so that one seed (`device.seed`) gives one model.
     /// `base_vocab` is the tokenizer's vocabulary without the added tokens.
+    ///
+    /// # Panics
+    ///
+    /// If there is neither a resampler nor a projector ([`AkiConfig::validate`] says so).
     pub fn init(&self, base_vocab: usize, device: &Device) -> Aki {
-        let aki = Aki {
-            vision_encoder: self.vision.init(device),
-            vision_tokenizer: self.resampler.init(
-                self.vision.hidden_size,
-                self.language.hidden_size,
-                device,
-            ),
-            lang_model: self.language.init(base_vocab, device),
-        };
+        let aki = self.undrawn(base_vocab, device);
         // Burn draws a parameter when it is first read; reading them all now fixes the order.
         aki.visit(&mut Draw);
         aki
+    }
+
+    /// The network with weights that are drawn when they are first read: for weights to be loaded into,
+    /// it costs no memory.
+    ///
+    /// # Panics
+    ///
+    /// As [`AkiConfig::init`].
+    pub fn undrawn(&self, base_vocab: usize, device: &Device) -> Aki {
+        let (from, to) = (self.vision.hidden_size, self.language.hidden_size);
+        Aki {
+            vision_encoder: self.vision.init(device),
+            vision_tokenizer: match (&self.resampler, &self.projector) {
+                (Some(resampler), _) => Connector::Resampler(resampler.init(from, to, device)),
+                (None, Some(projector)) => Connector::Projector(projector.init(from, to, device)),
+                (None, None) => panic!("the model has neither a resampler nor a projector"),
+            },
+            lang_model: self.language.init(base_vocab, device),
+        }
     }
 }
 
@@ -96,9 +209,16 @@ pub struct MediaSpan {
 /// The whole network.
 #[derive(Module, Debug)]
 pub struct Aki {
-    vision_encoder: SiglipVision,
-    vision_tokenizer: PerceiverResampler,
+    vision_encoder: VisionTower,
+    vision_tokenizer: Connector,
     lang_model: LanguageModel,
+}
+
+/// What makes media tokens of the tower's tokens.
+#[derive(Module, Debug)]
+enum Connector {
+    Resampler(PerceiverResampler),
+    Projector(MlpProjector),
 }
 
 impl Aki {
@@ -108,10 +228,45 @@ impl Aki {
     /// # Shapes
     ///
     /// - `pixels_nchw`: `[pictures, 3, image_size, image_size]`, values from -1 to 1
-    /// - output: `[pictures, num_latents, hidden]`
+    /// - output: `[pictures, media_len, hidden]`
     pub fn encode(&self, pixels_nchw: Tensor<4>) -> Tensor<3> {
-        self.vision_tokenizer
-            .forward(self.vision_encoder.forward(pixels_nchw))
+        let pixels_nchw = pixels_nchw.cast(self.vision_encoder.dtype());
+        let frozen = !self.vision_encoder.is_trained();
+        let patches_npd = if frozen && self.vision_encoder.device().is_autodiff() {
+            // No gradient will be asked for: nothing is kept for one.
+            let tower = self.vision_encoder.valid();
+            Tensor::from_inner(tower.forward(pixels_nchw.inner()))
+        } else {
+            self.vision_encoder.forward(pixels_nchw)
+        };
+        match &self.vision_tokenizer {
+            Connector::Resampler(resampler) => resampler.forward(patches_npd),
+            Connector::Projector(projector) => projector.forward(patches_npd),
+        }
+    }
+
+    /// The network with a vision tower that is not trained: it runs without autodiff.
+    #[must_use]
+    pub fn freeze_vision(mut self) -> Self {
+        self.vision_encoder = self.vision_encoder.freeze();
+        self
+    }
+
+    /// Tokens of the longest text that counts as short, where the language model turns short and long
+    /// texts by different angles (`LongRoPE`). A text that grows beyond it must be sent through the
+    /// network anew: what was cached of it is of the short kind.
+    pub fn longest_short_text(&self) -> Option<usize> {
+        self.lang_model.longest_short_text()
+    }
+
+    /// How checkpoints hold the language model's fused matrices.
+    pub fn projections(&self) -> Projections {
+        self.lang_model.projections()
+    }
+
+    /// The language model.
+    pub fn language(&self) -> &LanguageModel {
+        &self.lang_model
     }
 
     /// Token embeddings with the media tokens put in place.
@@ -119,12 +274,12 @@ impl Aki {
     /// # Shapes
     ///
     /// - `ids_bt`: `[batch, len]`; what ids stand in the spans does not matter
-    /// - `media_nld`: `[pictures, num_latents, hidden]`
+    /// - `media_nld`: `[pictures, media_len, hidden]`
     /// - output: `[batch, len, hidden]`
     ///
     /// # Panics
     ///
-    /// If a span leaves its row, names no picture or is not `num_latents` long.
+    /// If a span leaves its row, names no picture or is not `media_len` long.
     pub fn fuse(
         &self,
         ids_bt: Tensor<2, Int>,
@@ -191,20 +346,19 @@ impl Aki {
         self.lang_model.logits(x_td)
     }
 
-    /// Cross entropy and the likeliest token at chosen places. Logits are made for those alone.
+    /// Cross entropy and the likeliest token at chosen places. Logits are made for those alone, a
+    /// chunk at a time.
     ///
     /// # Shapes
     ///
     /// - `hidden_btd`: `[batch, len, hidden]`
     /// - `places`: flat positions `row * len + token` of the token **before** each label
     /// - `labels`: the token ids to predict there
-    /// - output: losses in f32 and ids, `[places]` each
-    pub fn score(
-        &self,
-        hidden_btd: Tensor<3>,
-        places: &[usize],
-        labels: &[u32],
-    ) -> (Tensor<1>, Tensor<1, Int>) {
+    ///
+    /// # Panics
+    ///
+    /// If there are no labels.
+    pub fn score(&self, hidden_btd: Tensor<3>, places: &[usize], labels: &[u32]) -> Scores {
         let [batch, len, hidden] = hidden_btd.dims();
         let device = hidden_btd.device();
         let count = places.len();
@@ -214,16 +368,11 @@ impl Aki {
         let places = integers(places.iter().map(|&place| place as i32).collect());
         let labels = integers(labels.iter().map(|&label| label as i32).collect());
         let x_td = hidden_btd.reshape([batch * len, hidden]).select(0, places);
-        let logits = self.logits(x_td).cast(FloatDType::F32);
-        let likeliest = logits.clone().argmax(1).reshape([count]);
-        let losses = log_softmax(logits, 1)
-            .gather(1, labels.reshape([count, 1]))
-            .neg();
-        (losses.reshape([count]), likeliest)
+        self.lang_model.score(x_td, labels)
     }
 
-    /// An empty cache for generation.
-    pub fn cache(&self) -> KvCache {
-        self.lang_model.cache()
+    /// An empty cache for generation, with room for `capacity` tokens a row.
+    pub fn cache(&self, capacity: usize) -> KvCache {
+        self.lang_model.cache(capacity)
     }
 }

@@ -6,8 +6,8 @@
 //! [`attention::AttentionLayout`].
 //!
 //! What is here: [`attention`] (the rule, the engines and the [`attention::MmaAttention`] module),
-//! [`vision`] (SigLIP), [`resampler`] (PerceiverResampler), [`language`] (the decoder), [`Aki`]
-//! (the three put together), [`generate`] and [`weights`].
+//! [`vision`] (SigLIP, CLIP), [`resampler`] and [`projector`] (from patches to media tokens),
+//! [`language`] (the decoder), [`Aki`] (the three put together), [`generate`] and [`weights`].
 //!
 //! This crate opens no file but weights, prints nothing, and enables no Burn backend: the program
 //! that uses it chooses some by the features `flex`, `wgpu` and `cuda`, each of which also adds the
@@ -19,10 +19,14 @@
 pub mod aki;
 pub mod attention;
 pub mod generate;
+mod hub;
 pub mod language;
+mod linear;
+pub mod projector;
 pub mod resampler;
 mod sizes;
 pub mod vision;
 pub mod weights;
 
 pub use aki::{Aki, AkiConfig, MediaSpan};
+pub use linear::{linear, project};

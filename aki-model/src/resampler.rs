@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, mma_attention};
-use crate::sizes::at_least_one;
+use crate::linear;
+use crate::sizes::{at_least_one, layers};
 
 /// Shape of a [`PerceiverResampler`]. Its width is the vision tower's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,18 @@ pub struct ResamplerConfig {
     pub num_latents: usize,
 }
 
+impl Default for ResamplerConfig {
+    /// AKI-4B's, which is also what its `config.json` takes for granted.
+    fn default() -> Self {
+        Self {
+            depth: 6,
+            heads: 8,
+            head_dim: 64,
+            num_latents: 144,
+        }
+    }
+}
+
 impl ResamplerConfig {
     /// What is wrong with the numbers, if anything.
     ///
@@ -33,7 +46,8 @@ impl ResamplerConfig {
             ("heads", self.heads),
             ("head_dim", self.head_dim),
             ("num_latents", self.num_latents),
-        ])
+        ])?;
+        layers("depth", self.depth)
     }
 
     /// Draws the weights for patches of width `d_vision` and a language model of width `d_model`.
@@ -127,7 +141,7 @@ impl PerceiverResampler {
             x_nld = x_nld + y_nld;
             x_nld = x_nld.clone() + layer.feed_forward.forward(x_nld);
         }
-        self.projection.forward(self.norm.forward(x_nld))
+        linear(self.norm.forward(x_nld), &self.projection)
     }
 }
 
@@ -145,25 +159,25 @@ impl PerceiverAttention {
             1,
         );
         let len = keys_nsd.dims()[1];
-        let kv = self.to_kv.forward(keys_nsd);
+        let kv = linear(keys_nsd, &self.to_kv);
         let inner = kv.dims()[2] / 2;
         let head_dim = inner / self.heads;
         let heads = |x: Tensor<3>, len: usize| {
             x.reshape([pictures, len, self.heads, head_dim])
                 .swap_dims(1, 2)
         };
-        let q_nhld = heads(self.to_q.forward(latents_nld), latents);
+        let q_nhld = heads(linear(latents_nld, &self.to_q), latents);
         let k_nhsd = heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len);
         let v_nhsd = heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len);
         let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
-        self.to_out
-            .forward(y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]))
+        let y_nld = y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]);
+        linear(y_nld, &self.to_out)
     }
 }
 
 impl FeedForward {
     fn forward(&self, x_nld: Tensor<3>) -> Tensor<3> {
-        let hidden = self.up.forward(self.norm.forward(x_nld));
-        self.down.forward(Gelu::new().forward(hidden))
+        let hidden = linear(self.norm.forward(x_nld), &self.up);
+        linear(Gelu::new().forward(hidden), &self.down)
     }
 }

@@ -13,6 +13,19 @@ pub(crate) fn at_least_one(sizes: &[(&str, usize)]) -> Result<(), String> {
     Ok(())
 }
 
+/// More layers than any published model has; each costs memory before a weight of it is read.
+const MOST_LAYERS: usize = 1 << 10;
+
+/// Whether so many layers can be meant.
+pub(crate) fn layers(name: &str, count: usize) -> Result<(), String> {
+    if count <= MOST_LAYERS {
+        return Ok(());
+    }
+    Err(format!(
+        "{name} is {count} and must be at most {MOST_LAYERS}"
+    ))
+}
+
 /// Whether a number is positive and finite.
 pub(crate) fn positive(name: &str, value: f64) -> Result<(), String> {
     if value > 0.0 && value.is_finite() {

@@ -110,6 +110,27 @@ fn fewer_queries_than_keys() {
     check("one token", &case, FloatDType::F32);
 }
 
+/// One query a row, which the engine treats in its own way: over a cache with room to spare and rows
+/// that begin late, and as part of a prompt, where other rules hide keys.
+#[test]
+fn one_query() {
+    for (at, dim) in HEAD_DIMS.into_iter().chain([1, 17, 256]).enumerate() {
+        let cache = AttentionLayout::decode(&[5..40, 0..301, 700..701], &[3, 4, 5], 701);
+        let of_prompt = random_layout(POLICIES[at % 5], 97, at as u64).queries(50..51);
+        for (layout, dtype) in [
+            (cache.clone(), FloatDType::F32),
+            (cache.clone(), FloatDType::F16),
+            (cache, FloatDType::BF16),
+            (of_prompt.clone(), FloatDType::F32),
+            (of_prompt, FloatDType::BF16),
+        ] {
+            let group = GROUPS[at % 3];
+            let case = Case::new(layout, group.max(2), group, dim, at as u64);
+            check(&format!("{dtype:?}, heads of {dim}"), &case, dtype);
+        }
+    }
+}
+
 /// Inputs as networks make them: parts of one product, heads swapped forward.
 #[test]
 fn strided_inputs() {

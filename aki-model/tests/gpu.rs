@@ -13,7 +13,7 @@ use aki_model::attention::{
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::tensor::IntTensor;
 use burn::backend::{Autodiff, AutodiffBackend, DispatchDevice};
-use burn::tensor::{Device, DeviceKind, DeviceType, FloatDType, Tensor, TensorData};
+use burn::tensor::{Device, DeviceKind, DeviceType, FloatDType, Shape, Slice, Tensor, TensorData};
 use burn_cubecl::ops::into_data_sync;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use cases::{Case, assert_as_good, naive};
@@ -220,6 +220,66 @@ fn fusion_and_autodiff_change_nothing() {
     assert_eq!(by_autodiff(&case, device), expected);
     let fused = case.run(&gpu, FloatDType::F32, FloatDType::F32, plain);
     assert_eq!(fused, f64s(&expected));
+}
+
+/// Tokens written one by one into a cache with room to spare, which attention reads as it is, by `B`'s
+/// own operations without Fusion: as attention over so many keys as there are.
+#[test]
+fn a_cache_is_read_as_it_is() {
+    let Some(gpu) = gpu() else { return };
+    let DispatchDevice::Cube(device) = gpu.as_dispatch() else {
+        panic!("a WGPU device is one of CubeCL's")
+    };
+    let (heads, dim, places) = (4, 32, 40);
+    let shape = Shape::new([2, heads, places, dim]);
+    let dtype = FloatDType::F32;
+    let mut cache = [(); 2].map(|()| CubeBackend::float_zeros(shape.clone(), device, dtype));
+    // As many keys as tokens so far, for the truth.
+    let case = Case::new(AttentionLayout::everything(2, 24, 24), heads, 1, dim, 4);
+    let token = |at: usize, i: usize| {
+        let all = CubeBackend::float_from_data(case.data[at].clone(), device);
+        let range = |range: std::ops::Range<usize>| Slice::from(range);
+        CubeBackend::float_slice(all, &[range(0..2), range(0..heads), range(i..i + 1)])
+    };
+    let cpu = Device::flex();
+    for i in 0..24 {
+        let place = [
+            Slice::from(0..2),
+            Slice::from(0..heads),
+            Slice::from(i..i + 1),
+        ];
+        let mut at = 1..;
+        cache = cache.map(|held| {
+            let new = token(at.next().unwrap(), i);
+            CubeBackend::float_slice_assign(held, &place, new)
+        });
+        let layout = AttentionLayout::decode(&[0..i + 1, i / 2..i + 1], &[0, 0], places);
+        let table = layout.table().values().to_vec();
+        let len = table.len();
+        let table = CubeBackend::int_from_data(TensorData::new(table, [len]), device);
+        let [k, v] = cache.clone();
+        let (out, _) = CubeBackend::attention_forward(token(0, i), k, v, table, Kernels::Plain);
+        let found: Vec<f32> = into_data_sync(out).try_to_vec().unwrap();
+
+        let part = |at: usize, keys: std::ops::Range<usize>| {
+            let all = Tensor::<4>::from_data(case.data[at].clone(), &cpu);
+            all.slice([0..2, 0..heads, keys, 0..dim])
+        };
+        let layout = AttentionLayout::decode(&[0..i + 1, i / 2..i + 1], &[0, 0], i + 1);
+        let expected = reference::attention(
+            part(0, i..i + 1),
+            part(1, 0..i + 1),
+            part(2, 0..i + 1),
+            &layout,
+        );
+        let expected: Vec<f32> = expected.into_data().try_to_vec().unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (found - expected).abs() < 1e-5,
+                "token {i}: {found} {expected}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 mod common;
 
 use aki_model::attention::{AttentionLayout, Document, Policy};
-use aki_model::generate::{Prompt, Sampler, Sampling, generate};
-use aki_model::{Aki, MediaSpan};
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use aki_model::{Aki, MediaSpan, weights};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Distribution, Gradients, Int, Tensor, TensorData, Tolerance};
 
 const TEXT: [u32; 8] = [0, 20, 20, 20, 5, 6, 7, 8];
 
@@ -67,93 +67,6 @@ fn media_rows_see_the_question_under_mma_only() {
 }
 
 #[test]
-fn cached_decoding_gives_what_the_whole_sequence_gives() {
-    let device = Device::flex();
-    device.seed(4);
-    let aki = common::tiny().init(20, &device);
-    let pixels = Tensor::<4>::random([1, 3, 12, 12], Distribution::Default, &device);
-    let prompt = Prompt {
-        input_ids: TEXT.to_vec(),
-        pixels: Some(pixels.clone()),
-        spans: span(),
-        layout: layout(Policy::Mma, 8),
-    };
-    let mut streamed = Vec::new();
-    let mut sampler = Sampler::new(Sampling::default());
-    let answer = generate(&aki, prompt, &[], 6, &mut sampler, |id| {
-        streamed.push(id);
-        true
-    });
-    assert_eq!(answer, streamed);
-
-    let mut text = TEXT.to_vec();
-    for &id in &answer {
-        let x = aki.fuse(
-            ids(&text, &device),
-            Some(aki.encode(pixels.clone())),
-            &span(),
-        );
-        let hidden = aki.forward(x, &layout(Policy::Mma, text.len()), None);
-        let last = hidden
-            .slice([0..1, text.len() - 1..text.len(), 0..24])
-            .reshape([1, 24]);
-        let best = aki.logits(last).argmax(1).into_scalar::<i32>();
-        assert_eq!(best, id as i32, "after {text:?}");
-        text.push(id);
-    }
-}
-
-/// Under concentric attention a picture takes fewer places than it has tokens, and decoding goes on
-/// from there: each token decoded is the likeliest after a whole pass over what stands before it.
-#[test]
-fn decoding_goes_on_at_the_right_place() {
-    let device = Device::flex();
-    device.seed(5);
-    let mut config = common::tiny();
-    config.resampler.num_latents = 4;
-    let aki = config.init(20, &device);
-    let pixels = Tensor::<4>::random([1, 3, 12, 12], Distribution::Default, &device);
-    let spans = vec![MediaSpan {
-        row: 0,
-        tokens: 1..5,
-        picture: 0,
-    }];
-    let rings = |len: usize| {
-        let document = Document {
-            tokens: 0..len,
-            media: vec![1..5],
-            question_end: Some(8),
-        };
-        AttentionLayout::from_spans(Policy::Cca, len, &[vec![document]]).unwrap()
-    };
-    let mut text = vec![0, 20, 20, 20, 20, 5, 6, 7, 8];
-    assert_eq!(rings(text.len()).positions(), [0, 1, 1, 1, 1, 2, 3, 4, 5]);
-    let prompt = Prompt {
-        input_ids: text.clone(),
-        pixels: Some(pixels.clone()),
-        spans: spans.clone(),
-        layout: rings(text.len()),
-    };
-    let mut sampler = Sampler::new(Sampling::default());
-    let answer = generate(&aki, prompt, &[], 5, &mut sampler, |_| true);
-    for id in answer {
-        let x = aki.fuse(
-            ids(&text, &device),
-            Some(aki.encode(pixels.clone())),
-            &spans,
-        );
-        let hidden = aki.forward(x, &rings(text.len()), None);
-        let [_, len, width] = hidden.dims();
-        let last = hidden
-            .slice([0..1, len - 1..len, 0..width])
-            .reshape([1, width]);
-        let best = aki.logits(last).argmax(1).into_scalar::<i32>();
-        assert_eq!(best, id as i32, "after {text:?}");
-        text.push(id);
-    }
-}
-
-#[test]
 fn a_row_without_its_padding_gives_the_same() {
     let device = Device::flex();
     device.seed(9);
@@ -178,4 +91,83 @@ fn a_row_without_its_padding_gives_the_same() {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
     assert!(with.iter().all(|value| value.is_finite()));
+}
+
+/// The loss in chunks, whose gradient is worked out by hand, against autodiff over all logits at once;
+/// 1,100 labels are three chunks.
+#[test]
+fn the_loss_in_chunks_is_the_loss() {
+    let device = Device::flex().autodiff();
+    device.seed(6);
+    let aki = common::tiny().init(20, &device);
+    let rows = 1100_usize;
+    let x_td = Tensor::<2>::random([rows, 24], Distribution::Normal(0.0, 2.0), &device);
+    let x_td = x_td.require_grad();
+    let labels: Vec<i32> = (0..rows as i32).map(|at| at * 7 % 22).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), &device);
+    let scores = aki.language().score(x_td.clone(), labels.clone());
+    let logits = aki.logits(x_td.clone());
+    let likeliest = logits.clone().argmax(1).reshape([rows]);
+    let losses = log_softmax(logits, 1)
+        .gather(1, labels.unsqueeze_dim(1))
+        .neg();
+    let near = |a: TensorData, b: TensorData| {
+        a.assert_approx_eq::<f32>(&b, Tolerance::rel_abs(1e-4, 1e-4));
+    };
+    near(
+        scores.losses.into_data(),
+        losses.clone().reshape([rows]).into_data(),
+    );
+    scores
+        .likeliest
+        .into_data()
+        .assert_eq(&likeliest.into_data(), true);
+    near(
+        scores.total.clone().into_data(),
+        losses.clone().sum().into_data(),
+    );
+    // A factor upstream goes through.
+    let ours = scores.total.mul_scalar(0.5).backward();
+    let theirs = losses.sum().mul_scalar(0.5).backward();
+    near(
+        x_td.grad(&ours).unwrap().into_data(),
+        x_td.grad(&theirs).unwrap().into_data(),
+    );
+    let (projections, lm) = (aki.projections(), aki.language());
+    let norms = |of: &Gradients| weights::gradient_norms(lm, &projections, "", of);
+    for ((name, ours), (_, theirs)) in norms(&ours).into_iter().zip(norms(&theirs)) {
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) => {
+                assert!(
+                    (ours - theirs).abs() <= 1e-4 * theirs,
+                    "{name}: {ours} {theirs}"
+                );
+            }
+            (ours, theirs) => assert_eq!(ours, theirs, "{name}"),
+        }
+    }
+}
+
+#[test]
+fn a_frozen_tower_sees_the_same_and_learns_nothing() {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let aki = common::tiny().init(20, &device);
+    let frozen = aki.clone().freeze_vision();
+    let pixels = Tensor::<4>::random([2, 3, 12, 12], Distribution::Default, &device);
+    let (trained, still) = (aki.encode(pixels.clone()), frozen.encode(pixels));
+    // Without autodiff products have another order of sums.
+    let (a, b) = (trained.clone().into_data(), still.clone().into_data());
+    a.assert_approx_eq::<f32>(&b, Tolerance::rel_abs(1e-5, 1e-5));
+    let learns = |aki: &Aki, gradients: &Gradients| {
+        let norms = weights::gradient_norms(aki, &aki.projections(), "", gradients);
+        let learns = |prefix: &str| {
+            norms
+                .iter()
+                .any(|(name, norm)| name.starts_with(prefix) && norm.is_some())
+        };
+        [learns("vision_encoder."), learns("vision_tokenizer.")]
+    };
+    assert_eq!(learns(&aki, &trained.sum().backward()), [true, true]);
+    assert_eq!(learns(&frozen, &still.sum().backward()), [false, true]);
 }

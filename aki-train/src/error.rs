@@ -50,6 +50,9 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Request(String),
     /// A checkpoint cannot be read.
     #[error("checkpoint {} cannot be resumed: {reason}; delete that folder to go on from the one before", path.display())]
     Checkpoint {
@@ -81,24 +84,31 @@ pub enum TrainError {
     Learner(String),
 }
 
+/// Whether the user can mend an I/O error by asking for something else; otherwise the machine failed.
+pub fn is_mistake(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::NotADirectory
+            | Kind::IsADirectory
+            | Kind::AlreadyExists
+            | Kind::InvalidData
+            | Kind::InvalidFilename
+            | Kind::ReadOnlyFilesystem
+    )
+}
+
 impl TrainError {
     /// Whether the user can mend it by asking for something else; otherwise the machine failed (a
     /// full disk, say).
     pub fn is_mistake(&self) -> bool {
-        use std::io::ErrorKind as Kind;
         match self {
             Self::Learner(_) => false,
-            Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => matches!(
-                source.kind(),
-                Kind::NotFound
-                    | Kind::PermissionDenied
-                    | Kind::NotADirectory
-                    | Kind::IsADirectory
-                    | Kind::AlreadyExists
-                    | Kind::InvalidData
-                    | Kind::InvalidFilename
-                    | Kind::ReadOnlyFilesystem
-            ),
+            Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => {
+                is_mistake(source)
+            }
             _ => true,
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! [`config`] reads a run file; [`run`] carries it out through Burn's learner ([`learner`]), writing
 //! checkpoints ([`checkpoint`]), logs ([`log`]) and a report ([`report`]); [`evaluation`] measures,
-//! and [`folder`] reads and writes a model that can be used.
+//! [`folder`] reads and writes a model that can be used, [`answer`] is its text as it comes, and [`probe`]
+//! shows what training would see of some samples.
 
+pub mod answer;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
@@ -13,6 +15,7 @@ mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;
+pub mod probe;
 pub mod report;
 pub mod run;
 pub mod score;

@@ -8,10 +8,8 @@ use crate::data::PolicyBatch;
 
 /// Losses and predictions of a batch.
 pub struct Scores {
-    /// Cross entropy of each label, `[labels]`, f32.
-    pub losses: Tensor<1>,
-    /// The likeliest token in place of each label, `[labels]`.
-    pub likeliest: Tensor<1, Int>,
+    /// Of each label.
+    pub tokens: aki_model::language::Scores,
     /// The labels' tokens.
     pub labels: Vec<u32>,
     /// For each row, how many of the labels are its own.
@@ -66,10 +64,8 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
     let hidden_btd = aki.forward(x_btd, &layout, None);
 
     let (places, labels, row_labels) = batch.labelled();
-    let (losses, likeliest) = aki.score(hidden_btd, &places, &labels);
     Scores {
-        losses,
-        likeliest,
+        tokens: aki.score(hidden_btd, &places, &labels),
         labels,
         row_labels,
     }
@@ -80,7 +76,7 @@ impl Scores {
     /// exactly the true answer. (It is decided by induction: as long as the tokens so far are the
     /// true ones, decoding stands where this forward pass stood.)
     pub fn exact(&self) -> Vec<bool> {
-        let likeliest = self.likeliest.clone().into_data();
+        let likeliest = self.tokens.likeliest.clone().into_data();
         let mut pairs = likeliest
             .iter::<i64>()
             .zip(&self.labels)

@@ -189,7 +189,7 @@ fn a_chat_goes_on_after_a_mistake() {
     assert_eq!(ended.stdout, answer);
     insta::assert_snapshot!(ended.stderr, @r#"
     cannot read missing.png: No such file or directory (os error 2)
-    cannot decode picture run/config.toml: The image format could not be determined; is it a PNG, JPEG, WebP, GIF or BMP, and whole?
+    cannot decode picture run/config.toml: The image format could not be determined; is it a PNG, JPEG, WebP, GIF, BMP or TIFF, and whole?
     no command /images; there is /image FILE
     "#);
     let ended = place.chat(&args, "").good();

@@ -122,3 +122,46 @@ fn concentric_masks_want_squares() {
     let message = place.aki(&args("8")).refused();
     assert!(message.contains("8 tokens is no square grid"), "{message}");
 }
+
+#[test]
+fn generation_is_timed() {
+    let args = [
+        "bench",
+        "generate",
+        "--device",
+        "cpu",
+        "--json",
+        "--hidden",
+        "32",
+        "--intermediate",
+        "48",
+        "--layers",
+        "1",
+        "--heads",
+        "2",
+        "--vocab",
+        "64",
+        "--prompt",
+        "9",
+        "--new-tokens",
+        "3",
+        "--batch",
+        "2",
+        "--runs",
+        "1",
+    ];
+    let said = Workplace::new().aki(&args).good().stdout;
+    let said: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
+    // One block, norms and head: 32 x (96 + 32) + 3 x 32 x 48 + 3 x 32 + 64 x 32 + 64 + 2 x 32 + 2.
+    assert_eq!(said["weights_read"], 4096 + 4608 + 96 + 2048 + 64 + 64 + 2);
+    for key in [
+        "prefill_seconds",
+        "decode_seconds_per_token",
+        "bytes_per_second",
+    ] {
+        assert!(said[key].as_f64().expect(key) > 0.0, "{key}");
+    }
+    let args = [&args[..4], &["--hidden", "30", "--heads", "4"]].concat();
+    let refused = Workplace::new().aki(&args).refused();
+    assert!(refused.contains("must be an even multiple"), "{refused}");
+}

@@ -29,8 +29,11 @@ fn help_of_the_program() {
 
     Commands:
       train        Train a model, or go on with a run that was stopped
-      generate     Answer one question about a picture
+      generate     Answer one question about a picture, or about several
       chat         Ask questions about a picture, one after the other
+      convert      Write a checkpoint anew: other numbers, other shards, parts put together
+      inspect      Look at a model
+      probe        Show what training would see of some samples: ids, labels, losses, gradients
       mask         Draw who may look at whom in a prompt
       bench        Time what the project is about
       config       Look at run files

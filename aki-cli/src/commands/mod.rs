@@ -1,9 +1,13 @@
 //! One command a file.
 
-mod ask;
 mod bench;
+mod chat;
 mod config;
+mod convert;
+mod generate;
+mod inspect;
 mod mask;
+mod probe;
 mod train;
 
 use std::io::Write;
@@ -12,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 
-use crate::args::{Args, BenchCommand, Command};
+use crate::args::{Args, BenchCommand, Command, InspectCommand};
 
 /// How a command ended.
 pub enum Done {
@@ -31,8 +35,36 @@ pub fn run(args: Args) -> Result<Done> {
         } => {
             return train::run(&run_file(file)?, &set, device, tui);
         }
-        Command::Generate { model, prompt } => ask::generate(&model, &prompt)?,
-        Command::Chat { model } => ask::chat(&model)?,
+        Command::Generate {
+            model,
+            prompt,
+            raw_prompt,
+            stop,
+            stop_token,
+            json,
+            dump_logits,
+        } => generate::run(&generate::Request {
+            model: &model,
+            prompt: &prompt,
+            raw_prompt,
+            stop: &stop,
+            stop_tokens: &stop_token,
+            json,
+            dump_logits: dump_logits.as_deref(),
+        })?,
+        Command::Chat { model } => chat::run(&model)?,
+        Command::Convert { paths, how } => convert::run(&paths, &how)?,
+        Command::Inspect {
+            command: InspectCommand::Model { folder, json },
+        } => inspect::model(&folder, json)?,
+        Command::Probe {
+            model,
+            samples,
+            grad_norms,
+            json,
+            dtype,
+            device,
+        } => probe::run(&model, &samples, grad_norms, json, dtype, device)?,
         Command::Mask {
             policy,
             prompt,
@@ -50,7 +82,10 @@ pub fn run(args: Args) -> Result<Done> {
         }
         Command::Bench {
             command: BenchCommand::Attention { shape, json },
-        } => bench::run(&shape, json)?,
+        } => bench::attention::run(&shape, json)?,
+        Command::Bench {
+            command: BenchCommand::Generate { args, json },
+        } => bench::generate::run(&args, json)?,
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics where a pipe is closed.

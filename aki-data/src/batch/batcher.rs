@@ -20,10 +20,12 @@ pub struct Batcher {
     pub template: Template,
     /// Pixels a side that pictures are resized to; the aspect is not kept.
     pub image_size: usize,
+    /// Whether EXIF tags turn pictures. The reference model saw them as stored.
+    pub exif_orientation: bool,
     /// Taken from each value, which lies in 0 to 1.
-    pub mean: f32,
+    pub mean: [f32; 3],
     /// Then divided by.
-    pub std: f32,
+    pub std: [f32; 3],
     /// Embeddings, and so `<image>` tokens, a picture.
     pub media_len: usize,
     /// Captions or questions.
@@ -32,12 +34,6 @@ pub struct Batcher {
     pub augmentation: Option<Augmentation>,
     /// Seed of the questions drawn and of the augmentation.
     pub seed: u64,
-}
-
-/// What one item adds to a batch.
-struct Prepared {
-    pixels: Vec<f32>,
-    rows: Vec<EncodedRow>,
 }
 
 impl Batcher {
@@ -52,23 +48,26 @@ impl Batcher {
     /// - [`DataError::Picture`] if a picture cannot be decoded, naming shard and key.
     /// - [`DataError::Target`] if a sample lacks what the target needs.
     /// - [`DataError::Encode`] if the tokenizer fails.
+    ///
+    /// # Panics
+    /// If `image_size` is 0.
     pub fn batch(&self, items: &[(usize, &Sample)]) -> Result<Batch, DataError> {
         if items.is_empty() {
             return Err(DataError::EmptyBatch);
         }
+        let values = 3 * self.image_size * self.image_size;
+        let mut pictures = vec![0.0; items.len() * values];
         let prepared: Vec<_> = items
             .par_iter()
+            .zip(pictures.par_chunks_exact_mut(values))
             .enumerate()
-            .map(|(picture, &(item, sample))| self.prepare(picture, item, sample))
+            .map(|(picture, (&(item, sample), pixels))| self.prepare(picture, item, sample, pixels))
             .collect();
-        let mut pictures = Vec::new();
         let mut rows = Vec::new();
         let mut sequences = Vec::new();
         // In the order of the items, so that the first bad one is the error told.
         for prepared in prepared {
-            let Prepared { pixels, rows: new } = prepared?;
-            pictures.extend(pixels);
-            for EncodedRow { row, sequence } in new {
+            for EncodedRow { row, sequence } in prepared? {
                 rows.push(row);
                 sequences.push(sequence);
             }
@@ -85,7 +84,14 @@ impl Batcher {
         })
     }
 
-    fn prepare(&self, picture: usize, item: usize, sample: &Sample) -> Result<Prepared, DataError> {
+    /// The rows that one item adds to a batch; its picture is written to `pixels`.
+    fn prepare(
+        &self,
+        picture: usize,
+        item: usize,
+        sample: &Sample,
+        pixels: &mut [f32],
+    ) -> Result<Vec<EncodedRow>, DataError> {
         // Questions are drawn before the augmentation, so that switching it on
         // does not change which ones are asked.
         let mut rng = item_rng(self.seed, item);
@@ -101,18 +107,29 @@ impl Batcher {
                     .collect::<Result<_, _>>()?
             }
         };
-        let pixels = self.pixels(sample, &mut rng)?;
-        Ok(Prepared { pixels, rows })
+        self.write_pixels(sample, &mut rng, pixels)?;
+        Ok(rows)
     }
 
-    fn pixels(&self, sample: &Sample, rng: &mut impl Rng) -> Result<Vec<f32>, DataError> {
+    fn write_pixels(
+        &self,
+        sample: &Sample,
+        rng: &mut impl Rng,
+        pixels: &mut [f32],
+    ) -> Result<(), DataError> {
         let name = format!("{} in {}", sample.key, sample.shard.display());
         let side = self.image_size as u32;
-        let mut picture = Picture::decode(&sample.picture, &name)?.resize(side, side);
+        let picture = if self.exif_orientation {
+            Picture::decode_upright(&sample.picture, &name)?
+        } else {
+            Picture::decode(&sample.picture, &name)?
+        };
+        let mut picture = picture.resize(side, side);
         if let Some(augmentation) = &self.augmentation {
             picture = augmentation.apply(&picture, rng);
         }
-        Ok(picture.normalised_chw(self.mean, self.std))
+        picture.normalise_into(self.mean, self.std, pixels);
+        Ok(())
     }
 
     fn caption_row(&self, picture: usize, sample: &Sample) -> Result<EncodedRow, DataError> {
@@ -185,8 +202,9 @@ mod tests {
             tokenizer: Arc::new(easy_vqa()),
             template: Template::default(),
             image_size: SIDE,
-            mean: 0.5,
-            std: 0.5,
+            exif_orientation: false,
+            mean: [0.5; 3],
+            std: [0.5; 3],
             media_len: 3,
             target,
             augmentation: Some(Augmentation {
@@ -278,6 +296,23 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert!((0..20).any(|item| questions(item) != questions(item + 1)));
+    }
+
+    #[test]
+    fn a_batch_does_not_depend_on_the_number_of_threads() {
+        let samples: Vec<_> = (0..9)
+            .map(|index| sample(&index.to_string(), 3, None))
+            .collect();
+        let items: Vec<_> = samples.iter().enumerate().collect();
+        let batcher = batcher(Target::Questions {
+            per_picture: Some(2),
+        });
+        let with_threads = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let batch = pool.expect("threads").install(|| batcher.batch(&items));
+            batch.expect("batch")
+        };
+        assert_eq!(with_threads(1), with_threads(4));
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Pictures: decoding, resizing, augmentation.
 
 mod augment;
+mod cmyk;
+mod decode;
+mod gif;
+mod jpeg;
 mod picture;
 mod resize;
+mod tiff;
 
 pub use self::augment::Augmentation;
 pub use self::picture::Picture;

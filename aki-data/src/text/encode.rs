@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tokenizer::SpecialTokens;
+use super::special::SpecialTokens;
 
 /// Label of a position that the loss leaves out.
 pub const IGNORE: i64 = -100;
@@ -33,9 +33,9 @@ pub struct Sequence {
 /// Which positions carry a label.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Labels {
-    /// What comes after the first `<|assistant|>`, less `<image>` and `<|endofchunk|>`.
+    /// What comes after the first `<|assistant|>`, less `<image>`, `<pad>` and `<|endofchunk|>`.
     Answer,
-    /// All but `<image>`.
+    /// All but `<image>` and `<pad>`.
     Text,
 }
 
@@ -60,11 +60,11 @@ impl Sequence {
         }
         let question_end = input_ids
             .iter()
-            .position(|&id| id == special.assistant)
+            .position(|&id| Some(id) == special.assistant())
             .map(|assistant| assistant + 1);
         let is_label = |(position, &id): (usize, &u32)| match labelled {
-            // The embedding of a picture stands there: no token to be predicted.
-            _ if id == special.image => false,
+            // The embedding of a picture stands there, or nothing: no token to be predicted.
+            _ if id == special.image || id == special.pad => false,
             Labels::Answer => {
                 id != special.end_of_chunk && question_end.is_some_and(|end| position >= end)
             }
@@ -99,15 +99,18 @@ impl Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Roles;
 
     const SPECIAL: SpecialTokens = SpecialTokens {
-        bos: 10,
+        bos: Some(10),
         eos: 11,
         pad: 12,
-        assistant: 13,
-        user: 14,
-        system: 15,
-        end: 16,
+        roles: Some(Roles {
+            assistant: 13,
+            user: 14,
+            system: 15,
+            end: 16,
+        }),
         image: 17,
         end_of_chunk: 18,
     };

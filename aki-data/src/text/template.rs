@@ -1,12 +1,35 @@
 //! AKI's turn texts.
 
 use super::encode::{Labels, Sequence};
+use super::special::Roles;
 use super::tokenizer::{Piece, Tokenizer};
 use crate::DataError;
 
 /// The system line of AKI-4B.
 const AKI_SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
      The assistant gives helpful, detailed, and polite answers to the user's questions.";
+
+/// Who says a [`Message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What the assistant is told beforehand.
+    System,
+    /// Who asks.
+    User,
+    /// Who answers.
+    Assistant,
+}
+
+/// A turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// What is said; special tokens in it stay ordinary text.
+    pub text: String,
+    /// Number of pictures shown before the text.
+    pub pictures: usize,
+}
 
 /// Puts questions, answers and captions into the texts that AKI is trained on.
 ///
@@ -40,14 +63,19 @@ impl Template {
     /// `media_len` is the number of embeddings a picture has, or none for text only.
     ///
     /// # Errors
-    /// [`DataError::Encode`] if the tokenizer fails.
+    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
     pub fn prompt(
         &self,
         tokenizer: &Tokenizer,
         question: &str,
         media_len: Option<usize>,
     ) -> Result<Sequence, DataError> {
-        self.turn(tokenizer, " ", question, None, media_len)
+        let question = Message {
+            role: Role::User,
+            text: question.to_owned(),
+            pictures: usize::from(media_len.is_some()),
+        };
+        self.conversation(tokenizer, &[question], media_len.unwrap_or(0))
     }
 
     /// Ids of a question and its answer. Labels: the answer and `<|endoftext|>`;
@@ -55,7 +83,7 @@ impl Template {
     /// and `<|endofchunk|>` wherever they stand.
     ///
     /// # Errors
-    /// [`DataError::Encode`] if the tokenizer fails.
+    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
     pub fn training(
         &self,
         tokenizer: &Tokenizer,
@@ -63,7 +91,29 @@ impl Template {
         answer: &str,
         media_len: Option<usize>,
     ) -> Result<Sequence, DataError> {
-        self.turn(tokenizer, "", question, Some(answer), media_len)
+        let special = tokenizer.special();
+        let roles = special.roles()?;
+        let mut asked = vec![];
+        if media_len.is_some() {
+            asked.extend([Piece::Special(special.image), Piece::Text("\n")]);
+        }
+        asked.push(Piece::Text(question));
+        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        pieces.extend(turn(roles, roles.system, &[Piece::Text(&self.system)]));
+        pieces.extend(turn(roles, roles.user, &asked));
+        pieces.extend([
+            Piece::Special(roles.assistant),
+            Piece::Text("\n"),
+            Piece::Text(answer),
+            Piece::Special(special.eos),
+        ]);
+        let ids = tokenizer.encode(&pieces)?;
+        Ok(Sequence::new(
+            &ids,
+            special,
+            media_len.unwrap_or(0),
+            Labels::Answer,
+        ))
     }
 
     /// Ids of a picture and its caption, for pre-training; the system line has no
@@ -79,58 +129,69 @@ impl Template {
         media_len: usize,
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
-        let ids = tokenizer.encode(&[
-            Piece::Special(special.bos),
+        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        pieces.extend([
             Piece::Special(special.image),
             Piece::Text(caption),
             Piece::Special(special.end_of_chunk),
             Piece::Special(special.eos),
-        ])?;
+        ]);
+        let ids = tokenizer.encode(&pieces)?;
         Ok(Sequence::new(&ids, special, media_len, Labels::Text))
     }
 
-    fn turn(
+    /// Ids of a conversation up to and including the `<|assistant|>\n` that asks for the next
+    /// answer, with no labels set. Each of a message's pictures stands as a line `<image>` before its text; an
+    /// answer ends with `<|end|>`. A system message at the beginning replaces [`Self::system`].
+    ///
+    /// ```text
+    /// <s> <|system|>\n{system}<|end|>\n<|user|>\n<image>\n<image>\n{text}<|end|>\n<|assistant|>\n{text}<|end|>\n<|user|>\n{text}<|end|>\n<|assistant|>\n
+    /// ```
+    ///
+    /// The question that pictures may look at ends at the first `<|assistant|>`.
+    ///
+    /// # Errors
+    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
+    pub fn conversation(
         &self,
         tokenizer: &Tokenizer,
-        after_bos: &str,
-        question: &str,
-        answer: Option<&str>,
-        media_len: Option<usize>,
+        messages: &[Message],
+        media_len: usize,
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
-        let system = format!("\n{}", self.system);
-        // One piece, newline and all: tokenizers without `rstrip` merge across it.
-        let question = format!("\n{question}");
-        let answer_line = format!("\n{}", answer.unwrap_or_default());
-        let mut pieces = vec![
-            Piece::Special(special.bos),
-            Piece::Text(after_bos),
-            Piece::Special(special.system),
-            Piece::Text(&system),
-            Piece::Special(special.end),
-            Piece::Text("\n"),
-            Piece::Special(special.user),
-        ];
-        if media_len.is_some() {
-            pieces.extend([Piece::Text("\n"), Piece::Special(special.image)]);
+        let roles = special.roles()?;
+        let (system, messages) = match messages {
+            [first, rest @ ..] if first.role == Role::System => (first.text.as_str(), rest),
+            all => (self.system.as_str(), all),
+        };
+        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        // Nothing to stand apart from without a `<s>`.
+        if special.bos.is_some() {
+            pieces.push(Piece::Text(" "));
         }
-        pieces.extend([
-            Piece::Text(&question),
-            Piece::Special(special.end),
-            Piece::Text("\n"),
-            Piece::Special(special.assistant),
-            Piece::Text(&answer_line),
-        ]);
-        if answer.is_some() {
-            pieces.push(Piece::Special(special.eos));
+        pieces.extend(turn(roles, roles.system, &[Piece::Text(system)]));
+        for message in messages {
+            let line = [Piece::Special(special.image), Piece::Text("\n")];
+            let mut content = line.repeat(message.pictures);
+            content.push(Piece::Text(&message.text));
+            let tag = match message.role {
+                Role::System => roles.system,
+                Role::User => roles.user,
+                Role::Assistant => roles.assistant,
+            };
+            pieces.extend(turn(roles, tag, &content));
         }
+        pieces.extend([Piece::Special(roles.assistant), Piece::Text("\n")]);
         let ids = tokenizer.encode(&pieces)?;
-        let sequence = Sequence::new(&ids, special, media_len.unwrap_or(0), Labels::Answer);
-        Ok(match answer {
-            Some(_) => sequence,
-            None => sequence.unlabelled(),
-        })
+        Ok(Sequence::new(&ids, special, media_len, Labels::Answer).unlabelled())
     }
+}
+
+/// `{tag}\n{content}<|end|>\n`
+fn turn<'a>(roles: Roles, tag: u32, content: &[Piece<'a>]) -> Vec<Piece<'a>> {
+    let before = [Piece::Special(tag), Piece::Text("\n")];
+    let after = [Piece::Special(roles.end), Piece::Text("\n")];
+    [&before, content, &after].concat()
 }
 
 #[cfg(test)]
@@ -159,8 +220,14 @@ mod tests {
             .training(&tokenizer, QUESTION, "blue", Some(16))
             .expect("sequence");
         let end = sequence.question_end.expect("a question");
-        assert_eq!(sequence.input_ids[end - 1], special.assistant);
-        assert_eq!(sequence.input_ids[end - 2], special.end);
+        assert_eq!(
+            sequence.input_ids[end - 1],
+            special.roles.expect("roles").assistant
+        );
+        assert_eq!(
+            sequence.input_ids[end - 2],
+            special.roles.expect("roles").end
+        );
         assert_eq!(sequence.labels.len(), sequence.input_ids.len());
         assert!(sequence.labels[..end].iter().all(|&label| label == IGNORE));
         let answer: Vec<i64> = sequence.input_ids[end..]
@@ -261,11 +328,11 @@ mod tests {
             let sequence = template().training(&tokenizer, &question, &answer, Some(3)).expect("ids");
             let count = |wanted| sequence.input_ids.iter().filter(|&&id| id == wanted).count();
             prop_assert_eq!(count(special.image), 3);
-            prop_assert_eq!(count(special.assistant), 1);
+            prop_assert_eq!(count(special.roles.expect("roles").assistant), 1);
             prop_assert_eq!(count(special.eos), 1);
-            prop_assert_eq!(count(special.end), 2);
+            prop_assert_eq!(count(special.roles.expect("roles").end), 2);
             let end = sequence.question_end.expect("a question");
-            prop_assert_eq!(sequence.input_ids[end - 1], special.assistant);
+            prop_assert_eq!(sequence.input_ids[end - 1], special.roles.expect("roles").assistant);
             prop_assert!(sequence.labels[end..].iter().all(|&label| label != IGNORE));
         }
     }

@@ -1,35 +1,18 @@
-//! A `tokenizer.json` with AKI's special tokens found by their text.
+//! The tokenizer of a model folder, with AKI's special tokens found by their text.
 
 use std::path::Path;
 
+use super::config::{self, Config};
+use super::json::Json;
+use super::llama::Llama;
+use super::llama_decode::LlamaDecoder;
+use super::segment::{Segment, segments, split};
+use super::source::Source;
+use super::special::SpecialTokens;
 use crate::DataError;
 
-/// Ids of the special tokens that AKI's texts are made of.
-///
-/// They differ between tokenizers (`<|assistant|>` is 32001 in Phi's, another
-/// in the easy-VQA one), so they are looked up by content and never assumed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpecialTokens {
-    /// `<s>`, begins every sequence.
-    pub bos: u32,
-    /// `<|endoftext|>`, ends every training sequence.
-    pub eos: u32,
-    /// `<pad>`, fills a batch on the right.
-    pub pad: u32,
-    /// `<|assistant|>`, begins an answer; the question ends here.
-    pub assistant: u32,
-    /// `<|user|>`, begins a question.
-    pub user: u32,
-    /// `<|system|>`, begins the system line.
-    pub system: u32,
-    /// `<|end|>`, ends the system line and a question.
-    pub end: u32,
-    /// `<image>`, the place of a picture's embeddings.
-    pub image: u32,
-    /// `<|endofchunk|>`, ends the caption of a picture.
-    pub end_of_chunk: u32,
-}
-
+pub(super) const JSON: &str = "tokenizer.json";
+pub(super) const MODEL: &str = "tokenizer.model";
 /// A part of a text that is to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -40,24 +23,28 @@ pub enum Piece<'a> {
 }
 
 /// A tokenizer that keeps special tokens and text strictly apart.
+///
+/// It is read from a `tokenizer.json` (worked by `tokenizers`) or, as in AKI's folder, from
+/// `tokenizer.model`, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`,
+/// and then gives the ids and texts of Hugging Face's slow `LlamaTokenizer`.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
-    special: SpecialTokens,
-    /// White-space stripping of each id in use as [`Piece::Special`].
-    strips: Vec<(u32, Strip)>,
-    vocab: usize,
+    pub(super) engine: Engine,
+    pub(super) config: Config,
+    pub(super) special: SpecialTokens,
+    pub(super) vocab: usize,
+    /// Bytes of the `tokenizer.model`, to be written again.
+    pub(super) model: Vec<u8>,
 }
 
-/// Which neighbouring white space a special token swallows.
-#[derive(Clone, Copy)]
-struct Strip {
-    left: bool,
-    right: bool,
+/// What does the work.
+pub(super) enum Engine {
+    Json(Box<Json>),
+    Llama(Box<Llama>),
 }
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The inner tokenizer would print its whole vocabulary.
+        // The engine would print its whole vocabulary.
         f.debug_struct("Tokenizer")
             .field("vocab", &self.vocab)
             .field("special", &self.special)
@@ -66,72 +53,94 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. Truncation and padding set in it are ignored.
+    /// Names of all files that [`Self::open`] may read, to be copied with a model.
+    pub const FILES: [&str; 6] = [
+        JSON,
+        MODEL,
+        config::CONFIG,
+        config::SPECIAL_MAP,
+        config::ADDED,
+        config::CHAT_TEMPLATE,
+    ];
+
+    /// Reads a model folder's tokenizer: its `tokenizer.json`, else its `tokenizer.model`.
     ///
     /// # Errors
-    /// - [`DataError::Tokenizer`] if it cannot be read, or `<image>` and
-    ///   `<|endofchunk|>` are not the last two ids: the model keeps just these
-    ///   two outside the pretrained table.
-    /// - [`DataError::MissingToken`] if one of [`SpecialTokens`] is missing.
-    pub fn from_file(path: &Path) -> Result<Self, DataError> {
-        let unfit = |reason: String| DataError::Tokenizer {
-            path: path.to_owned(),
-            reason,
-        };
-        let mut inner = tokenizers::Tokenizer::from_file(path).map_err(|e| unfit(e.to_string()))?;
-        inner
-            .with_truncation(None)
-            .map_err(|e| unfit(e.to_string()))?;
-        inner.with_padding(None);
-        // From here on `encode` reads "<image>" in a text as seven characters.
-        inner.set_encode_special_tokens(true);
+    /// - [`DataError::Tokenizer`] if neither is there or a file is damaged, or `<image>` and
+    ///   `<|endofchunk|>` are not the last two ids: the model keeps just these two outside the
+    ///   pretrained table.
+    /// - [`DataError::MissingToken`] if a token of [`SpecialTokens`] is missing;
+    ///   [`Self::open_language_model`] adds it.
+    /// - [`DataError::Io`] if a file cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, DataError> {
+        let (source, config) = Source::open(folder)?;
+        source.finish(config)
+    }
 
-        let added = inner.get_added_tokens_decoder();
-        let find = |content: &'static str| {
-            added
-                .iter()
-                .find(|(_, token)| token.special && token.content == content)
-                .map(|(&id, _)| id)
-                .ok_or_else(|| DataError::MissingToken {
-                    path: path.to_owned(),
-                    token: content,
-                })
+    /// Reads the tokenizer of a plain language model and adds, behind its last token, those of
+    /// `<pad>`, `<image>` and `<|endofchunk|>` that it lacks: 32011 to 32013 in Phi-3.5's.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_language_model(folder: &Path) -> Result<Self, DataError> {
+        let (source, config) = Source::open(folder)?;
+        source.extended(config)
+    }
+
+    /// Reads a `tokenizer.json` that stands alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_file(path: &Path) -> Result<Self, DataError> {
+        let config = Config::default();
+        Source::json(path, &config)?.finish(config)
+    }
+
+    /// Reads the text of a `tokenizer.json` that is no file.
+    pub(super) fn from_json(text: &[u8]) -> Result<Self, DataError> {
+        let config = Config::default();
+        Source::json_text(Path::new(JSON), text, &config)?.finish(config)
+    }
+
+    /// Writes the tokenizer's files into a folder: those of the kind it was read from, with the
+    /// tokens added since. [`Self::open`] reads the same tokenizer from them, and so does
+    /// `transformers`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if a file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), DataError> {
+        let write = |name: &str, bytes: &[u8]| {
+            let path = folder.join(name);
+            std::fs::write(&path, bytes).map_err(|source| DataError::Io { path, source })
         };
-        let special = SpecialTokens {
-            bos: find("<s>")?,
-            eos: find("<|endoftext|>")?,
-            pad: find("<pad>")?,
-            assistant: find("<|assistant|>")?,
-            user: find("<|user|>")?,
-            system: find("<|system|>")?,
-            end: find("<|end|>")?,
-            image: find("<image>")?,
-            end_of_chunk: find("<|endofchunk|>")?,
+        let class = match &self.engine {
+            Engine::Json(json) => {
+                let text = json.to_text().map_err(|error| DataError::Tokenizer {
+                    path: folder.join(JSON),
+                    reason: error.to_string(),
+                })?;
+                write(JSON, text.as_bytes())?;
+                "PreTrainedTokenizerFast"
+            }
+            Engine::Llama(llama) => {
+                write(MODEL, &self.model)?;
+                let added: serde_json::Map<_, _> = llama
+                    .added
+                    .iter()
+                    .filter(|(id, _)| **id as usize >= llama.model.len())
+                    .map(|(&id, token)| (token.content.clone(), id.into()))
+                    .collect();
+                write(
+                    config::ADDED,
+                    format!("{:#}", serde_json::Value::Object(added)).as_bytes(),
+                )?;
+                "LlamaTokenizer"
+            }
         };
-        let vocab = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize + 1;
-        if special.image as usize + 2 != vocab || special.end_of_chunk as usize + 1 != vocab {
-            return Err(unfit(format!(
-                "`<image>` and `<|endofchunk|>` have ids {} and {} but must be the last two of \
-                 {vocab}; add them after all other tokens",
-                special.image, special.end_of_chunk
-            )));
+        if !self.config.named.is_empty() {
+            write(config::SPECIAL_MAP, self.config.special_map().as_bytes())?;
         }
-        let strips = added
-            .iter()
-            .map(|(&id, token)| {
-                let strip = Strip {
-                    left: token.lstrip,
-                    right: token.rstrip,
-                };
-                (id, strip)
-            })
-            .collect();
-        Ok(Self {
-            inner,
-            special,
-            strips,
-            vocab,
-        })
+        write(config::CONFIG, self.config.to_text(class).as_bytes())
     }
 
     /// Ids of the special tokens.
@@ -149,84 +158,152 @@ impl Tokenizer {
         self.vocab
     }
 
+    /// Source of the folder's chat template, for [`ChatTemplate`](super::ChatTemplate).
+    pub fn chat_template(&self) -> Option<&str> {
+        self.config.chat_template.as_deref()
+    }
+
+    /// Text of a token that the configuration names, such as `bos_token`.
+    pub(super) fn name(&self, name: &str) -> Option<&str> {
+        self.config.name(name)
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Encodes pieces one after the other; adds nothing before or after.
     ///
-    /// White space next to a special token with `lstrip` or `rstrip` in the
-    /// `tokenizer.json` is dropped, as if the whole text had been encoded at once.
+    /// White space, and the blank that some tokenizers put in front, are treated as if the whole
+    /// text had been encoded at once.
     ///
     /// # Errors
     /// [`DataError::Encode`] if the tokenizer fails on a text.
     pub fn encode(&self, pieces: &[Piece]) -> Result<Vec<u32>, DataError> {
-        let mut ids = Vec::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            match *piece {
-                Piece::Special(id) => ids.push(id),
-                Piece::Text(text) => {
-                    let before = index.checked_sub(1).and_then(|before| pieces.get(before));
-                    let after = pieces.get(index + 1);
-                    self.encode_text(self.stripped(before, text, after), &mut ids)?;
-                }
-            }
-        }
-        Ok(ids)
+        let joined = segments(pieces.iter().copied());
+        let first = joined.iter().find_map(|segment| match segment {
+            Segment::Text(text) => Some(text.chars().take(80).collect::<String>()),
+            Segment::Added(_) => None,
+        });
+        let ids = match &self.engine {
+            Engine::Llama(llama) => Ok(llama.encode(joined)),
+            Engine::Json(json) => json.encode(&joined),
+        };
+        ids.map_err(|error| encode_error(first.unwrap_or_default(), &error))
     }
 
-    /// Text of the ids, special tokens left out.
+    /// Encodes a text in which special tokens that are spelled out are special; adds nothing
+    /// before or after. For texts of one's own only: see [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`DataError::Encode`] if the tokenizer fails.
+    pub fn encode_marked(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let ids = match &self.engine {
+            Engine::Llama(llama) => Ok(llama.encode(segments(self.special_parts(text)))),
+            Engine::Json(json) => json.encode_marked(text),
+        };
+        ids.map_err(|error| encode_error(text.chars().take(80).collect(), &error))
+    }
+
+    /// Text of the ids, special tokens left out. Nothing is tidied up afterwards
+    /// (`clean_up_tokenization_spaces`).
     ///
     /// # Errors
     /// [`DataError::Decode`] if an id is outside the vocabulary.
     pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab) {
-            let vocab = self.vocab;
-            return Err(DataError::Decode {
-                reason: format!(
-                    "id {id} is outside the vocabulary of {vocab}; is this the model's tokenizer?"
-                ),
-            });
+        self.to_text(ids, true)
+    }
+
+    /// Text of the ids, special tokens spelled out.
+    ///
+    /// # Errors
+    /// [`DataError::Decode`] if an id is outside the vocabulary.
+    pub fn decode_marked(&self, ids: &[u32]) -> Result<String, DataError> {
+        self.to_text(ids, false)
+    }
+
+    /// Text of a special token.
+    pub(super) fn spelling(&self, id: u32) -> &str {
+        let content = match &self.engine {
+            Engine::Json(json) => json.token(id).map(|token| &token.content),
+            Engine::Llama(llama) => llama.added.get(&id).map(|token| &token.content),
+        };
+        content.map_or("", String::as_str)
+    }
+
+    /// Texts of all special tokens.
+    pub(super) fn spellings(&self) -> Vec<String> {
+        match &self.engine {
+            Engine::Json(json) => json.spellings(),
+            Engine::Llama(llama) => llama
+                .added
+                .values()
+                .map(|token| token.content.clone())
+                .collect(),
         }
-        self.inner.decode(ids, true).map_err(|e| DataError::Decode {
-            reason: e.to_string(),
+    }
+
+    /// Cuts a text at the special tokens that are spelled out in it, each the longest that begins
+    /// where it does.
+    pub(super) fn special_parts<'a>(&self, text: &'a str) -> Vec<Piece<'a>> {
+        let spellings = self.spellings();
+        let tokens = spellings
+            .iter()
+            .filter_map(|text| Some((text.as_str(), self.special_id(text)?)));
+        split(text, tokens)
+    }
+
+    fn special_id(&self, content: &str) -> Option<u32> {
+        match &self.engine {
+            Engine::Json(json) => json.special(content),
+            Engine::Llama(llama) => llama.added_id(content),
+        }
+    }
+
+    fn to_text(&self, ids: &[u32], skip_special: bool) -> Result<String, DataError> {
+        self.check(ids)?;
+        match &self.engine {
+            Engine::Json(json) => json.decode(ids, skip_special).map_err(|error| {
+                let reason = error.to_string();
+                DataError::Decode { reason }
+            }),
+            Engine::Llama(llama) => {
+                let mut decoder = LlamaDecoder::new(skip_special);
+                let mut text = String::new();
+                for &id in ids {
+                    decoder.push(llama, id, &mut text);
+                }
+                decoder.finish(&mut text);
+                Ok(text)
+            }
+        }
+    }
+
+    /// # Errors
+    /// [`DataError::Decode`] if an id is outside the vocabulary.
+    pub(super) fn check(&self, ids: &[u32]) -> Result<(), DataError> {
+        let unknown = |id: u32| match &self.engine {
+            Engine::Json(_) => id as usize >= self.vocab,
+            Engine::Llama(llama) => {
+                id as usize >= llama.model.len() && !llama.added.contains_key(&id)
+            }
+        };
+        let Some(id) = ids.iter().find(|&&id| unknown(id)) else {
+            return Ok(());
+        };
+        let vocab = self.vocab;
+        Err(DataError::Decode {
+            reason: format!(
+                "id {id} is outside the vocabulary of {vocab}; is this the model's tokenizer?"
+            ),
         })
     }
+}
 
-    fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), DataError> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| DataError::Encode {
-                text: text.chars().take(80).collect(),
-                reason: e.to_string(),
-            })?;
-        ids.extend_from_slice(encoding.get_ids());
-        Ok(())
-    }
-
-    /// `text` less the white space that its neighbours swallow.
-    fn stripped<'a>(
-        &self,
-        before: Option<&Piece>,
-        text: &'a str,
-        after: Option<&Piece>,
-    ) -> &'a str {
-        let mut text = text;
-        if self.strip(before).is_some_and(|strip| strip.right) {
-            text = text.trim_start();
-        }
-        if self.strip(after).is_some_and(|strip| strip.left) {
-            text = text.trim_end();
-        }
-        text
-    }
-
-    fn strip(&self, piece: Option<&Piece>) -> Option<Strip> {
-        let Some(&Piece::Special(wanted)) = piece else {
-            return None;
-        };
-        let found = self.strips.iter().find(|&&(id, _)| id == wanted);
-        found.map(|&(_, strip)| strip)
+fn encode_error(text: String, error: &tokenizers::Error) -> DataError {
+    DataError::Encode {
+        text,
+        reason: error.to_string(),
     }
 }
 
@@ -288,7 +365,7 @@ pub(crate) mod tests {
         let special = tokenizer.special();
         let text = "is <image> or <|assistant|>\n<|endoftext|> <s><pad> there?";
         let ids = tokenizer.encode(&[Piece::Text(text)]).expect("ids");
-        assert!(ids.iter().all(|&id| id < special.bos), "{ids:?}");
+        assert!(ids.iter().all(|&id| Some(id) < special.bos), "{ids:?}");
         assert_eq!(tokenizer.decode(&ids).expect("text").trim(), text);
     }
 
@@ -297,8 +374,14 @@ pub(crate) mod tests {
         let tokenizer = easy_vqa();
         let special = tokenizer.special();
         let encode = |pieces: &[Piece]| tokenizer.encode(pieces).expect("ids");
-        let plain = encode(&[Piece::Special(special.assistant), Piece::Text("blue")]);
-        let spaced = encode(&[Piece::Special(special.assistant), Piece::Text(" \n blue")]);
+        let plain = encode(&[
+            Piece::Special(special.roles.expect("roles").assistant),
+            Piece::Text("blue"),
+        ]);
+        let spaced = encode(&[
+            Piece::Special(special.roles.expect("roles").assistant),
+            Piece::Text(" \n blue"),
+        ]);
         assert_eq!(plain, spaced);
         assert_eq!(plain.len(), 2);
         let kept = encode(&[Piece::Special(special.eos), Piece::Text("\nblue")]);
@@ -318,7 +401,7 @@ pub(crate) mod tests {
         fn any_text_encodes_without_special_ids_and_decodes_again(text in "\\PC{0,40}") {
             let tokenizer = easy_vqa();
             let ids = tokenizer.encode(&[Piece::Text(&text)]).expect("ids");
-            prop_assert!(ids.iter().all(|&id| id < tokenizer.special().bos));
+            prop_assert!(ids.iter().all(|&id| Some(id) < tokenizer.special().bos));
             let decoded = tokenizer.decode(&ids).expect("text");
             // easy-VQA's tokenizer puts text in lower case, character by character.
             let lower: String = text.chars().flat_map(char::to_lowercase).collect();

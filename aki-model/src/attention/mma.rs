@@ -4,22 +4,29 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::{AttentionLayout, LayerCache, RotaryConfig, mma_attention};
+use super::{AttentionLayout, LayerCache, RopeScaling, RotaryConfig, mma_attention};
+use crate::linear;
 
 /// Configuration of [`MmaAttention`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct MmaAttentionConfig {
     /// Width of the tokens.
     pub d_model: usize,
-    /// Query heads; `d_model / heads` channels each.
+    /// Query heads.
     pub heads: usize,
+    /// Channels of a head; `d_model / heads` unless asked otherwise.
+    pub head_dim: usize,
     /// Key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
     /// Base of the rotary position embedding; `None` for no embedding of positions.
     pub rope_theta: Option<f64>,
+    /// How the rotary embedding's wavelengths are stretched.
+    pub rope_scaling: Option<RopeScaling>,
+    /// Whether queries, keys and values have biases, as in Qwen2.
+    pub qkv_bias: bool,
 }
 
-/// Self-attention under a layout's visibility rule, with fused projections without biases.
+/// Self-attention under a layout's visibility rule, with queries, keys and values from one product.
 ///
 /// `y = softmax(rope(q) rope(k)^T / sqrt(head_dim) + mask) v Wo`, where `q`, `k` and `v` are the
 /// parts of one product `x Wqkv`, as in Phi-3; `rope` is the identity unless
@@ -30,6 +37,7 @@ pub struct MmaAttention {
     o_proj: Linear,
     heads: usize,
     kv_heads: usize,
+    head_dim: usize,
     #[module(skip)]
     rope: Option<RotaryConfig>,
 }
@@ -41,7 +49,10 @@ impl MmaAttentionConfig {
             d_model,
             heads,
             kv_heads: heads,
+            head_dim: d_model / heads.max(1),
             rope_theta: None,
+            rope_scaling: None,
+            qkv_bias: false,
         }
     }
 
@@ -60,52 +71,89 @@ impl MmaAttentionConfig {
         self
     }
 
+    /// Stretches the rotary embedding's wavelengths.
+    #[must_use]
+    pub fn with_rope_scaling(mut self, scaling: Option<RopeScaling>) -> Self {
+        self.rope_scaling = scaling;
+        self
+    }
+
+    /// Heads of another width than `d_model / heads`.
+    #[must_use]
+    pub fn with_head_dim(mut self, head_dim: usize) -> Self {
+        self.head_dim = head_dim;
+        self
+    }
+
+    /// Gives queries, keys and values biases.
+    #[must_use]
+    pub fn with_qkv_bias(mut self, qkv_bias: bool) -> Self {
+        self.qkv_bias = qkv_bias;
+        self
+    }
+
     /// Draws the weights.
     ///
     /// # Panics
     ///
-    /// If `heads` does not divide `d_model`, or `kv_heads` does not divide `heads`, or if heads of an
-    /// odd number of channels are to be turned.
+    /// If heads have no channels, or `kv_heads` does not divide `heads`, or if heads of an odd number
+    /// of channels are to be turned, or the scaling is for heads of another width.
     pub fn init(&self, device: &Device) -> MmaAttention {
         let Self {
             d_model,
             heads,
             kv_heads,
+            head_dim,
             rope_theta,
+            ..
         } = *self;
         assert!(
-            heads > 0 && d_model.is_multiple_of(heads),
-            "{heads} heads do not divide {d_model}"
+            heads > 0 && head_dim > 0,
+            "{heads} heads of {head_dim} channels"
         );
         assert!(
             kv_heads > 0 && heads.is_multiple_of(kv_heads),
             "{kv_heads} key/value heads do not divide {heads} heads"
         );
-        let head_dim = d_model / heads;
         assert!(
             rope_theta.is_none() || head_dim.is_multiple_of(2),
             "a rotary embedding turns pairs of channels, and a head has {head_dim}"
         );
-        let qkv = (heads + 2 * kv_heads) * head_dim;
+        if let Some(Err(fault)) = self.rope_scaling.as_ref().map(|it| it.validate(head_dim)) {
+            panic!("{fault}");
+        }
+        let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
         MmaAttention {
-            qkv_proj: LinearConfig::new(d_model, qkv)
-                .with_bias(false)
-                .init(device),
-            o_proj: LinearConfig::new(d_model, d_model)
-                .with_bias(false)
-                .init(device),
+            qkv_proj: linear(d_model, (heads + 2 * kv_heads) * head_dim, self.qkv_bias),
+            o_proj: linear(heads * head_dim, d_model, false),
             heads,
             kv_heads,
-            rope: rope_theta.map(|theta| RotaryConfig { head_dim, theta }),
+            head_dim,
+            rope: rope_theta.map(|theta| RotaryConfig {
+                head_dim,
+                theta,
+                scaling: self.rope_scaling.clone(),
+            }),
         }
     }
 }
 
 impl MmaAttention {
+    /// Tokens of the longest text that counts as short under `LongRoPE`.
+    pub(crate) fn longest_short_text(&self) -> Option<usize> {
+        match self.rope.as_ref()?.scaling.as_ref()? {
+            RopeScaling::LongRope {
+                original_max_position_embeddings,
+                ..
+            } => Some(*original_max_position_embeddings),
+            _ => None,
+        }
+    }
+
     /// Attention of each token over those the layout shows it.
     ///
     /// With a cache the new tokens' keys and values are appended to it, and the layout's keys are
-    /// the cached tokens and the new ones together.
+    /// the cached tokens and the new ones together, or all places of the cache.
     ///
     /// # Shapes
     ///
@@ -116,9 +164,9 @@ impl MmaAttention {
         layout: &AttentionLayout,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
-        let [batch, len, d_model] = x_btd.dims();
-        let head_dim = d_model / self.heads;
-        let qkv = self.qkv_proj.forward(x_btd);
+        let [batch, len, _] = x_btd.dims();
+        let head_dim = self.head_dim;
+        let qkv = linear(x_btd, &self.qkv_proj);
         let part = |from: usize, heads: usize| {
             qkv.clone()
                 .slice([0..batch, 0..len, from * head_dim..(from + heads) * head_dim])
@@ -135,11 +183,13 @@ impl MmaAttention {
         let k_bhsd = turn(part(self.heads, self.kv_heads));
         let v_bhsd = part(self.heads + self.kv_heads, self.kv_heads);
         let (k_bhsd, v_bhsd) = match cache {
-            Some(cache) => cache.append(k_bhsd, v_bhsd),
+            Some(cache) => cache.append(k_bhsd, v_bhsd, layout.key_len()),
             None => (k_bhsd, v_bhsd),
         };
         let y_bhtd = mma_attention(q_bhtd, k_bhsd, v_bhsd, layout);
-        self.o_proj
-            .forward(y_bhtd.swap_dims(1, 2).reshape([batch, len, d_model]))
+        let y_btd = y_bhtd
+            .swap_dims(1, 2)
+            .reshape([batch, len, self.heads * head_dim]);
+        linear(y_btd, &self.o_proj)
     }
 }

@@ -25,7 +25,7 @@ mod cache;
 mod cube;
 mod engine;
 #[cfg(feature = "flex")]
-mod flex;
+pub(crate) mod flex;
 mod layout;
 mod mma;
 mod ops;
@@ -39,4 +39,4 @@ pub use layout::{
 };
 pub use mma::{MmaAttention, MmaAttentionConfig};
 pub use ops::AttentionOps;
-pub use rope::RotaryConfig;
+pub use rope::{RopeScaling, RotaryConfig};

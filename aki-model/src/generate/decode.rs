@@ -1,10 +1,22 @@
-//! Prefill and decoding of one prompt.
+//! Prefill and decoding of a batch of prompts.
 
-use burn::tensor::{FloatDType, Int, Tensor, TensorData};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "flex")]
+use burn::backend::DispatchDevice;
+use burn::module::Module;
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use super::Sampler;
-use crate::attention::AttentionLayout;
+use crate::attention::{AttentionLayout, KvCache};
 use crate::{Aki, MediaSpan};
+
+/// Rows of logits made at a time where those of a whole prompt are asked for.
+const LOGIT_ROWS: usize = 128;
+
+/// New tokens that a cache has room for from the beginning, at most.
+const MOST_ROOM: usize = 4096;
 
 /// A prompt ready for the network.
 #[derive(Clone, Debug)]
@@ -19,53 +31,317 @@ pub struct Prompt {
     pub layout: AttentionLayout,
 }
 
-/// Generates until a stop token, `max_new_tokens`, or `on_token` says stop by returning false.
+/// When to stop, and what to keep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenerateOptions {
+    /// Token ids that end an answer.
+    pub stop: Vec<u32>,
+    /// The longest answer.
+    pub max_new_tokens: usize,
+    /// Whether to keep the logits of all tokens of the prompt.
+    pub prompt_logits: bool,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this stop token, which is not part of it.
+    Stop(u32),
+    /// It is as long as it may be.
+    Length,
+    /// The caller had enough.
+    Caller,
+    /// No logit was a number: weights or activations overflowed.
+    NoNumbers,
+}
+
+/// What followed a prompt.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The new ids.
+    pub token_ids: Vec<u32>,
+    /// Why there are no more.
+    pub ended: Ended,
+    /// Logits in f32 of the prompt's tokens, `[len, vocabulary]`, if asked for.
+    pub prompt_logits: Option<TensorData>,
+}
+
+/// The answers to a batch of prompts.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// One a prompt.
+    pub answers: Vec<Answer>,
+    /// Time up to the logits of the first new token, pictures included.
+    pub prefill: Duration,
+    /// Time after that.
+    pub decode: Duration,
+}
+
+/// An answer that is being made.
+struct Row {
+    prompt: usize,
+    /// Where the prompt begins in the cache; before it is padding.
+    start: usize,
+    /// The next token's place in its document. Not the number of tokens: under concentric attention
+    /// a ring of media tokens is one place.
+    position: u32,
+    /// Prompt and answer.
+    ids: Vec<u32>,
+}
+
+/// Answers prompts, several at a time.
 ///
-/// The prompt is prefilled under its layout; each new token then sees all that is cached. Returns
-/// the new ids without the stop token. `on_token` is called with each as it comes.
+/// The prompts are prefilled under their layouts, padded on the left to one length; each new token
+/// then sees all of its row that is cached. A row that has ended leaves the batch. `samplers` has one
+/// for each prompt, and `on_token` is called with the prompt's number and each new id as it comes;
+/// returning false ends that answer.
 ///
 /// # Panics
 ///
-/// If the prompt is empty or its layout is of another length.
+/// If there are not as many samplers as prompts, or if a prompt is empty, has another number of rows
+/// than one or a layout of another length.
 pub fn generate(
     aki: &Aki,
-    prompt: Prompt,
-    stop: &[u32],
-    max_new_tokens: usize,
-    sampler: &mut Sampler,
-    mut on_token: impl FnMut(u32) -> bool,
-) -> Vec<u32> {
-    let device = burn::module::Module::devices(aki).swap_remove(0);
-    let ids = |ids: &[u32]| {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let shape = [1, ids.len()];
-        Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &device)
-    };
-    let mut cache = aki.cache();
-    let media = prompt.pixels.map(|pixels| aki.encode(pixels));
-    let x_btd = aki.fuse(ids(&prompt.input_ids), media, &prompt.spans);
-    let mut hidden = aki.forward(x_btd, &prompt.layout, Some(&mut cache));
-    // Not the number of tokens: under concentric attention a ring of media tokens is one place.
-    let mut position = prompt.layout.positions().last().map_or(0, |last| last + 1);
-    let mut answer = Vec::new();
-    while answer.len() < max_new_tokens {
-        let [_, len, width] = hidden.dims();
-        let last = hidden
-            .slice([0..1, len - 1..len, 0..width])
-            .reshape([1, width]);
-        let logits = aki.logits(last).cast(FloatDType::F32).into_data();
-        let logits = logits.as_slice::<f32>().expect("logits were cast to f32");
-        let id = sampler.draw(logits);
-        if stop.contains(&id) {
-            break;
-        }
-        answer.push(id);
-        if !on_token(id) || answer.len() == max_new_tokens {
-            break;
-        }
-        let layout = AttentionLayout::decode(&[position], cache.len() + 1);
-        position += 1;
-        hidden = aki.forward(aki.fuse(ids(&[id]), None, &[]), &layout, Some(&mut cache));
+    prompts: &[Prompt],
+    samplers: &mut [Sampler],
+    options: &GenerateOptions,
+    mut on_token: impl FnMut(usize, u32) -> bool,
+) -> Generation {
+    assert_eq!(prompts.len(), samplers.len(), "one sampler a prompt");
+    let begun = Instant::now();
+    let mut answers = vec![
+        Answer {
+            token_ids: Vec::new(),
+            ended: Ended::Length,
+            prompt_logits: None,
+        };
+        prompts.len()
+    ];
+    if prompts.is_empty() {
+        return Generation {
+            answers,
+            prefill: begun.elapsed(),
+            decode: Duration::ZERO,
+        };
     }
-    answer
+    let device = aki.devices().swap_remove(0);
+    let len = prompts.iter().map(|p| p.input_ids.len()).max();
+    let len = len.unwrap_or(0);
+    let mut cache = aki.cache(room(len, options));
+    let mut rows: Vec<Row> = prompts
+        .iter()
+        .enumerate()
+        .map(|row| begin(row, len))
+        .collect();
+    let mut hidden = prefill(aki, prompts, len, &mut cache, &device);
+    if options.prompt_logits {
+        for row in &rows {
+            answers[row.prompt].prompt_logits =
+                Some(logits_of(aki, &hidden, row.prompt, row.start..len));
+        }
+    }
+    if options.max_new_tokens == 0 {
+        return Generation {
+            answers,
+            prefill: begun.elapsed(),
+            decode: Duration::ZERO,
+        };
+    }
+    let mut prefill = None;
+    loop {
+        let mut logits = on_pool(&device, || last_logits(aki, hidden));
+        prefill.get_or_insert_with(|| begun.elapsed());
+        let vocabulary = logits.len() / rows.len();
+        let mut going_on = Vec::new();
+        for (at, (row, logits)) in rows
+            .iter_mut()
+            .zip(logits.chunks_mut(vocabulary))
+            .enumerate()
+        {
+            let answer = &mut answers[row.prompt];
+            if !logits.iter().any(|logit| logit.is_finite()) {
+                answer.ended = Ended::NoNumbers;
+                continue;
+            }
+            let id = samplers[row.prompt].draw(logits, &row.ids);
+            if options.stop.contains(&id) {
+                answer.ended = Ended::Stop(id);
+                continue;
+            }
+            answer.token_ids.push(id);
+            row.ids.push(id);
+            if !on_token(row.prompt, id) {
+                answer.ended = Ended::Caller;
+            } else if answer.token_ids.len() < options.max_new_tokens {
+                going_on.push(at);
+            }
+        }
+        if going_on.is_empty() {
+            break;
+        }
+        if going_on.len() < rows.len() {
+            cache.keep_rows(&going_on);
+            let mut at = 0..;
+            rows.retain(|_| at.next().is_some_and(|at| going_on.contains(&at)));
+        }
+        // LongRoPE turns long texts by other angles: what was cached of a text that has just become one
+        // is worth nothing.
+        let becomes_long = |row: &Row| Some(row.position as usize) == aki.longest_short_text();
+        let long = rows.iter().any(becomes_long);
+        hidden = on_pool(&device, || match long {
+            true => again(aki, prompts, &mut rows, options, &mut cache, &device),
+            false => step(aki, &mut rows, &mut cache, &device),
+        });
+    }
+    let prefill = prefill.unwrap_or_else(|| begun.elapsed());
+    Generation {
+        answers,
+        prefill,
+        decode: begun.elapsed().saturating_sub(prefill),
+    }
+}
+
+/// Does work on the threads that the CPU's kernels use. From outside, each of some hundred small
+/// kernels a token would wake them and wait for them.
+fn on_pool<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "flex")]
+    if let DispatchDevice::Flex(_) = device.as_dispatch() {
+        return rayon::scope(|_| work());
+    }
+    let _ = device;
+    work()
+}
+
+/// Places in a cache for `len` tokens and those to come. Answers that may be very long seldom are: the
+/// cache grows then.
+fn room(len: usize, options: &GenerateOptions) -> usize {
+    len + options.max_new_tokens.min(MOST_ROOM)
+}
+
+fn begin((at, prompt): (usize, &Prompt), len: usize) -> Row {
+    let own = prompt.input_ids.len();
+    assert!(own > 0, "prompt {at} is empty");
+    let layout = &prompt.layout;
+    assert_eq!(
+        [layout.batch(), layout.query_len(), layout.key_len()],
+        [1, own, own],
+        "prompt {at} and its layout differ in length"
+    );
+    Row {
+        prompt: at,
+        start: len - own,
+        position: layout.positions().last().map_or(0, |last| last + 1),
+        ids: prompt.input_ids.clone(),
+    }
+}
+
+/// The hidden states of all prompts, `[prompts, len, hidden]`.
+fn prefill(
+    aki: &Aki,
+    prompts: &[Prompt],
+    len: usize,
+    cache: &mut KvCache,
+    device: &Device,
+) -> Tensor<3> {
+    let mut ids = vec![0; prompts.len() * len];
+    let (mut pixels, mut pictures, mut spans) = (Vec::new(), 0, Vec::new());
+    for (row, prompt) in prompts.iter().enumerate() {
+        let padding = len - prompt.input_ids.len();
+        ids[row * len + padding..(row + 1) * len].copy_from_slice(&prompt.input_ids);
+        spans.extend(prompt.spans.iter().map(|span| MediaSpan {
+            row,
+            tokens: span.tokens.start + padding..span.tokens.end + padding,
+            picture: span.picture + pictures,
+        }));
+        if let Some(of_prompt) = &prompt.pixels {
+            pictures += of_prompt.dims()[0];
+            pixels.push(of_prompt.clone());
+        }
+    }
+    let media = (!pixels.is_empty()).then(|| aki.encode(Tensor::cat(pixels, 0)));
+    let x_btd = aki.fuse(tensor(&ids, [prompts.len(), len], device), media, &spans);
+    let layouts: Vec<&AttentionLayout> = prompts.iter().map(|prompt| &prompt.layout).collect();
+    let layout = AttentionLayout::left_padded(&layouts);
+    aki.forward(x_btd, &layout, Some(cache))
+}
+
+/// As [`step`], by a pass over all that stands before it, into a new cache.
+fn again(
+    aki: &Aki,
+    prompts: &[Prompt],
+    rows: &mut [Row],
+    options: &GenerateOptions,
+    cache: &mut KvCache,
+    device: &Device,
+) -> Tensor<3> {
+    let len = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0);
+    let whole: Vec<Prompt> = rows
+        .iter_mut()
+        .map(|row| {
+            row.start = len - row.ids.len();
+            row.position += 1;
+            let prompt = &prompts[row.prompt];
+            let new = row.ids.len() - prompt.input_ids.len();
+            Prompt {
+                input_ids: row.ids.clone(),
+                layout: prompt.layout.followed_by(new),
+                ..prompt.clone()
+            }
+        })
+        .collect();
+    *cache = aki.cache(room(len, options));
+    prefill(aki, &whole, len, cache, device)
+}
+
+/// The hidden states after each row's newest token, `[rows, 1, hidden]`.
+fn step(aki: &Aki, rows: &mut [Row], cache: &mut KvCache, device: &Device) -> Tensor<3> {
+    cache.reserve(1);
+    let end = cache.len() + 1;
+    let seen: Vec<Range<usize>> = rows.iter().map(|row| row.start..end).collect();
+    let positions: Vec<u32> = rows.iter().map(|row| row.position).collect();
+    let newest: Vec<u32> = rows
+        .iter()
+        .filter_map(|row| row.ids.last().copied())
+        .collect();
+    for row in rows.iter_mut() {
+        row.position += 1;
+    }
+    let layout = AttentionLayout::decode(&seen, &positions, cache.capacity());
+    let x_btd = aki.fuse(tensor(&newest, [newest.len(), 1], device), None, &[]);
+    aki.forward(x_btd, &layout, Some(cache))
+}
+
+fn tensor(ids: &[u32], shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
+    let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+    Tensor::from_data(TensorData::new(ids, shape), device)
+}
+
+/// The logits after the last token of every row, one row after the other.
+fn last_logits(aki: &Aki, hidden_btd: Tensor<3>) -> Vec<f32> {
+    let [rows, len, width] = hidden_btd.dims();
+    let last = hidden_btd
+        .slice([0..rows, len - 1..len, 0..width])
+        .reshape([rows, width]);
+    floats(aki.logits(last))
+}
+
+/// The logits of a row's tokens, `[tokens, vocabulary]`, without all of them on the device at once.
+fn logits_of(aki: &Aki, hidden_btd: &Tensor<3>, row: usize, tokens: Range<usize>) -> TensorData {
+    let width = hidden_btd.dims()[2];
+    let mut logits = Vec::new();
+    for start in tokens.clone().step_by(LOGIT_ROWS) {
+        let end = (start + LOGIT_ROWS).min(tokens.end);
+        let part = hidden_btd
+            .clone()
+            .slice([row..row + 1, start..end, 0..width])
+            .reshape([end - start, width]);
+        logits.extend(floats(aki.logits(part)));
+    }
+    let shape = [tokens.len(), logits.len() / tokens.len()];
+    TensorData::new(logits, shape)
+}
+
+fn floats(logits: Tensor<2>) -> Vec<f32> {
+    let logits = logits.cast(FloatDType::F32).into_data();
+    logits.try_to_vec().expect("logits were cast to f32")
 }

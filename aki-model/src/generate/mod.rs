@@ -1,7 +1,7 @@
-//! Generation: prefill the prompt under the layout's rule, then one token at a time.
+//! Generation: prefill the prompts under their layouts' rules, then one token at a time.
 
 mod decode;
 mod sampler;
 
-pub use decode::{Prompt, generate};
+pub use decode::{Answer, Ended, GenerateOptions, Generation, Prompt, generate};
 pub use sampler::{Sampler, Sampling};

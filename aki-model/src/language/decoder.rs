@@ -1,25 +1,31 @@
 //! The decoder blocks: RMSNorm, attention under the layout's rule, RMSNorm, SwiGLU.
 //!
 //! Field names are those of `transformers`' `Phi3ForCausalLM`, so that weights keep their names.
+//! Llama, Mistral and Qwen2 keep queries, keys and values apart; read from their checkpoints, they are
+//! put into one matrix, which gives the same sums in one product.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig};
+use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig, LanguageType};
 use crate::attention::{AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig};
+use crate::linear;
+use crate::weights::Projections;
 
-/// A Phi-3-shaped causal language model.
+/// A causal language model.
 #[derive(Module, Debug)]
 pub struct LanguageModel {
-    model: Decoder,
-    lm_head: DecoupledHead,
+    pub(super) model: Decoder,
+    pub(super) lm_head: DecoupledHead,
+    #[module(skip)]
+    projections: Projections,
 }
 
 #[derive(Module, Debug)]
-struct Decoder {
-    embed_tokens: DecoupledEmbedding,
+pub(super) struct Decoder {
+    pub(super) embed_tokens: DecoupledEmbedding,
     layers: Vec<DecoderLayer>,
     norm: RmsNorm,
 }
@@ -41,7 +47,7 @@ struct SwiGluMlp {
 
 impl LanguageConfig {
     /// Draws the weights. `base` is the tokenizer's vocabulary without the added tokens; ids from
-    /// there on use the extra tables.
+    /// there on use the extra tables. A plain language model has `vocab_size` there.
     pub fn init(&self, base: usize, device: &Device) -> LanguageModel {
         let hidden = self.hidden_size;
         let norm = || {
@@ -54,7 +60,10 @@ impl LanguageConfig {
             input_layernorm: norm(),
             self_attn: MmaAttentionConfig::new(hidden, self.num_attention_heads)
                 .with_kv_heads(self.num_key_value_heads)
+                .with_head_dim(self.head_dim())
+                .with_qkv_bias(self.model_type == LanguageType::Qwen2)
                 .with_rope(self.rope_theta)
+                .with_rope_scaling(self.rope_scaling.clone())
                 .init(device),
             post_attention_layernorm: norm(),
             mlp: SwiGluMlp {
@@ -69,7 +78,15 @@ impl LanguageConfig {
                 layers: (0..self.num_hidden_layers).map(layer).collect(),
                 norm: norm(),
             },
-            lm_head: DecoupledHead::new(vocab, base, added, hidden, device),
+            lm_head: DecoupledHead::new(
+                vocab,
+                base,
+                added,
+                hidden,
+                self.tie_word_embeddings,
+                device,
+            ),
+            projections: self.projections(),
         }
     }
 }
@@ -124,12 +141,23 @@ impl LanguageModel {
     /// - `x_td`: `[tokens, hidden]`
     /// - output: `[tokens, vocabulary with the added tokens]`
     pub fn logits(&self, x_td: Tensor<2>) -> Tensor<2> {
-        self.lm_head.forward(x_td)
+        self.lm_head.forward(x_td, &self.model.embed_tokens)
     }
 
-    /// An empty cache of the right depth.
-    pub fn cache(&self) -> KvCache {
-        KvCache::new(self.model.layers.len())
+    /// Tokens of the longest text that counts as short under `LongRoPE`.
+    pub(crate) fn longest_short_text(&self) -> Option<usize> {
+        let layer = self.model.layers.first()?;
+        layer.self_attn.longest_short_text()
+    }
+
+    /// How checkpoints hold the fused matrices.
+    pub fn projections(&self) -> Projections {
+        self.projections.clone()
+    }
+
+    /// An empty cache of the right depth with room for `capacity` tokens a row.
+    pub fn cache(&self, capacity: usize) -> KvCache {
+        KvCache::new(self.model.layers.len(), capacity)
     }
 }
 
@@ -149,11 +177,11 @@ impl DecoderLayer {
 
 impl SwiGluMlp {
     fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
-        let both = self.gate_up_proj.forward(x_btd);
+        let both = linear(x_btd, &self.gate_up_proj);
         let mut halves = both.chunk(2, 2).into_iter();
         let (Some(gate), Some(up)) = (halves.next(), halves.next()) else {
             unreachable!("gate_up_proj has two halves");
         };
-        self.down_proj.forward(silu(gate) * up)
+        linear(silu(gate) * up, &self.down_proj)
     }
 }

@@ -4,24 +4,34 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
-/// An embedding whose ids `0..base` live in the pretrained table and the rest in a small extra one.
+use crate::project;
+
+/// An embedding whose ids `0..base` live in the pretrained table and the rest, if there are any, in a
+/// small extra one.
 #[derive(Module, Debug)]
 pub struct DecoupledEmbedding {
     /// The pretrained table, `[vocab_size, hidden]`; it may have more rows than `base`.
     weight: Param<Tensor<2>>,
-    additional_embedding: Embedding,
+    additional_embedding: Option<Embedding>,
     base: usize,
 }
 
 /// A head to match: the first `base` logits from the pretrained matrix, the rest from an extra
-/// linear layer. Both have a bias, as AKI's checkpoint does.
+/// linear layer. With added tokens both have a bias, as AKI's checkpoint does; without, neither.
 #[derive(Module, Debug)]
 pub struct DecoupledHead {
-    /// `[vocab_size, hidden]`, as the checkpoint stores it.
-    weight: Param<Tensor<2>>,
-    bias: Param<Tensor<1>>,
-    additional_fc: Linear,
+    /// `[vocab_size, hidden]`, as the checkpoint stores it; none where the embedding serves.
+    weight: Option<Param<Tensor<2>>>,
+    bias: Option<Param<Tensor<1>>>,
+    additional_fc: Option<Linear>,
     base: usize,
+}
+
+/// A part of the head: it gives the logits of some of the vocabulary.
+pub(super) struct HeadPart {
+    /// `[vocabulary, hidden]`.
+    pub(super) weight: Tensor<2>,
+    pub(super) bias: Option<Tensor<1>>,
 }
 
 /// Hugging Face's `initializer_range`.
@@ -35,9 +45,11 @@ impl DecoupledEmbedding {
     pub fn new(vocab: usize, base: usize, added: usize, hidden: usize, device: &Device) -> Self {
         Self {
             weight: INITIAL.init([vocab, hidden], device),
-            additional_embedding: EmbeddingConfig::new(added, hidden)
-                .with_initializer(INITIAL)
-                .init(device),
+            additional_embedding: (added > 0).then(|| {
+                EmbeddingConfig::new(added, hidden)
+                    .with_initializer(INITIAL)
+                    .init(device)
+            }),
             base,
         }
     }
@@ -49,12 +61,13 @@ impl DecoupledEmbedding {
     /// - `ids_bt`: `[batch, len]`, each below `base + added`
     /// - output: `[batch, len, hidden]`
     pub fn forward(&self, ids_bt: Tensor<2, Int>) -> Tensor<3> {
+        let Some(added) = &self.additional_embedding else {
+            return burn::tensor::module::embedding(self.weight.val(), ids_bt);
+        };
         let base = self.base as i64;
         let pretrained_btd =
             burn::tensor::module::embedding(self.weight.val(), ids_bt.clone().clamp_max(base - 1));
-        let added_btd = self
-            .additional_embedding
-            .forward(ids_bt.clone().sub_scalar(base).clamp_min(0));
+        let added_btd = added.forward(ids_bt.clone().sub_scalar(base).clamp_min(0));
         let is_added = ids_bt.greater_equal_scalar(base).unsqueeze_dim::<3>(2);
         let is_added = is_added.expand(pretrained_btd.shape());
         pretrained_btd.mask_where(is_added, added_btd)
@@ -62,29 +75,59 @@ impl DecoupledEmbedding {
 }
 
 impl DecoupledHead {
-    /// Draws a head of `vocab` rows of which the first `base` are used, and one of `added` rows.
-    pub fn new(vocab: usize, base: usize, added: usize, hidden: usize, device: &Device) -> Self {
+    /// Draws a head of `vocab` rows of which the first `base` are used, and one of `added` rows. A
+    /// `tied` head has no matrix of its own.
+    pub fn new(
+        vocab: usize,
+        base: usize,
+        added: usize,
+        hidden: usize,
+        tied: bool,
+        device: &Device,
+    ) -> Self {
         Self {
-            weight: INITIAL.init([vocab, hidden], device),
-            bias: Initializer::Zeros.init([vocab], device),
-            additional_fc: LinearConfig::new(hidden, added)
-                .with_initializer(INITIAL)
-                .init(device),
+            weight: (!tied).then(|| INITIAL.init([vocab, hidden], device)),
+            bias: (added > 0).then(|| Initializer::Zeros.init([vocab], device)),
+            additional_fc: (added > 0).then(|| {
+                LinearConfig::new(hidden, added)
+                    .with_initializer(INITIAL)
+                    .init(device)
+            }),
             base,
         }
     }
 
-    /// Logits over the whole vocabulary.
+    /// Logits over the whole vocabulary. `embedding` serves where the head is tied to it.
     ///
     /// # Shapes
     ///
     /// - `x_td`: `[tokens, hidden]`
     /// - output: `[tokens, base + added]`
-    pub fn forward(&self, x_td: Tensor<2>) -> Tensor<2> {
-        let [_, hidden] = x_td.dims();
-        let weight = self.weight.val().slice([0..self.base, 0..hidden]);
-        let bias = self.bias.val().slice([0..self.base]).unsqueeze();
-        let pretrained = x_td.clone().matmul(weight.transpose()) + bias;
-        Tensor::cat(vec![pretrained, self.additional_fc.forward(x_td)], 1)
+    pub fn forward(&self, x_td: Tensor<2>, embedding: &DecoupledEmbedding) -> Tensor<2> {
+        let parts = self.parts(embedding).into_iter();
+        Tensor::cat(parts.map(|part| part.logits(x_td.clone())).collect(), 1)
+    }
+
+    /// The pretrained part, and that of the added tokens if there are any.
+    pub(super) fn parts(&self, embedding: &DecoupledEmbedding) -> Vec<HeadPart> {
+        let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
+        let hidden = weight.dims()[1];
+        let bias = self.bias.as_ref();
+        let mut parts = vec![HeadPart {
+            weight: weight.slice([0..self.base, 0..hidden]),
+            bias: bias.map(|bias| bias.val().slice([0..self.base])),
+        }];
+        parts.extend(self.additional_fc.as_ref().map(|added| HeadPart {
+            weight: added.weight.val().transpose(),
+            bias: added.bias.as_ref().map(Param::val),
+        }));
+        parts
+    }
+}
+
+impl HeadPart {
+    /// `x W^T + b`.
+    pub(super) fn logits(&self, x_td: Tensor<2>) -> Tensor<2> {
+        project(x_td, self.weight.clone().transpose(), self.bias.clone())
     }
 }

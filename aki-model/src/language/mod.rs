@@ -1,9 +1,14 @@
-//! The language model: Phi-3's decoder with AKI's decoupled embedding and head.
+//! The language model: one decoder for Phi-3, Llama, Mistral and Qwen2, with AKI's decoupled embedding
+//! and head.
 
 mod config;
 mod decoder;
 mod embedding;
+mod hugging_face;
+mod known;
+mod loss;
 
-pub use config::LanguageConfig;
+pub use config::{LanguageConfig, LanguageType};
 pub use decoder::LanguageModel;
 pub use embedding::{DecoupledEmbedding, DecoupledHead};
+pub use loss::Scores;

@@ -1,5 +1,9 @@
 //! Vision towers: pixels in, one vector a patch out.
 
-mod siglip;
+mod config;
+mod hugging_face;
+mod pooling;
+mod tower;
 
-pub use siglip::{SiglipConfig, SiglipVision};
+pub use config::{VisionActivation, VisionConfig, VisionType};
+pub use tower::VisionTower;

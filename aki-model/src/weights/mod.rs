@@ -1,6 +1,21 @@
 //! Weights in and out, under the names of the published checkpoint.
 
+mod cast;
+mod checkpoint;
+mod convert;
+mod draw;
+mod error;
+mod fit;
+mod gradients;
+mod load;
 mod names;
-mod safetensors;
+mod save;
 
-pub use safetensors::{WeightsError, load, save};
+pub use checkpoint::{Checkpoint, Stored};
+pub use convert::{Conversion, Written};
+pub use error::{Faults, WeightsError};
+pub use fit::check;
+pub use gradients::gradient_norms;
+pub use load::{load, load_module};
+pub use names::{Parameter, Projections, parameters};
+pub use save::{save, save_tensor};

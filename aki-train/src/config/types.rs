@@ -50,6 +50,8 @@ pub struct DataConfig {
     pub test: Vec<PathBuf>,
     /// Training samples (pictures) set aside to measure on the way.
     pub valid_samples: usize,
+    /// Whether pictures are turned as their EXIF says. The original does not.
+    pub exif_orientation: bool,
 }
 
 /// One stage of training.
@@ -173,7 +175,7 @@ impl RunConfig {
             {
                 return fault(&key("name"), "two stages have this name");
             }
-            let latents = self.model.resampler.num_latents;
+            let latents = self.model.media_len();
             match stage.attention {
                 Policy::Bidirectional => {
                     return fault(
@@ -184,7 +186,7 @@ impl RunConfig {
                 Policy::Cca if latents.isqrt().pow(2) != latents => {
                     return fault(
                         &key("attention"),
-                        "cca needs a square number of latents (model.resampler.num_latents)",
+                        "cca needs a square number of media tokens (model.resampler.num_latents)",
                     );
                 }
                 _ => {}

@@ -47,9 +47,9 @@ impl Trainee {
 
     /// The gradients of a part of a step's batch, as its share of the mean over `labels` labels.
     fn part(self, input: &PolicyBatch, labels: usize) -> (GradientsParams, Tensor<1>) {
-        let losses = score(&self.aki, input).losses;
-        let grads = losses.clone().sum().div_scalar(labels as f64).backward();
-        (GradientsParams::from_grads(grads, &self), losses.inner())
+        let scores = score(&self.aki, input).tokens;
+        let grads = scores.total.div_scalar(labels as f64).backward();
+        (GradientsParams::from_grads(grads, &self), scores.losses)
     }
 }
 
@@ -124,7 +124,7 @@ impl InferenceStep for Trainee {
         let scores = score(&self.aki, &input);
         StepOutput {
             exact: scores.exact(),
-            losses: scores.losses,
+            losses: scores.tokens.losses,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aki_data::{Picture, Sample};
 use aki_model::Aki;
-use aki_model::generate::{Sampler, Sampling, generate};
+use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -87,7 +87,7 @@ impl Run<'_> {
 
     /// Asks the model on disk about some test pictures, which also shows that it can be read back.
     fn examples(&self, folder: &Path) -> Result<Vec<Example>, TrainError> {
-        let model = ModelFolder::load(folder, &self.options.device)?;
+        let model = ModelFolder::load(folder, None, &self.options.device)?;
         let pictures = self.config.run_dir.join("examples");
         std::fs::create_dir_all(&pictures).map_err(TrainError::io("create", &pictures))?;
         let asked: Vec<&Sample> = self
@@ -107,14 +107,19 @@ impl Run<'_> {
             let name = format!("{}.{}", number + 1, if png { "png" } else { "jpg" });
             let file = pictures.join(&name);
             write_file(&file, &sample.picture)?;
-            let prompt = model.prompt(&turn.question, Some(&picture))?;
-            let stop = [self.tokenizer.special().eos];
-            let mut sampler = Sampler::new(Sampling::default());
-            let ids = generate(&model.aki, prompt, &stop, 16, &mut sampler, |_| true);
+            let prompt = model.prompt(&turn.question, &[&picture])?;
+            let options = GenerateOptions {
+                stop: vec![self.tokenizer.special().eos],
+                max_new_tokens: 16,
+                prompt_logits: false,
+            };
+            let mut sampler = [Sampler::new(Sampling::default())];
+            let generation = generate(&model.aki, &[prompt], &mut sampler, &options, |_, _| true);
+            let ids = &generation.answers[0].token_ids;
             examples.push(Example {
                 picture: Path::new("examples").join(name),
                 question: turn.question.clone(),
-                answer: self.tokenizer.decode(&ids)?.trim().to_owned(),
+                answer: self.tokenizer.decode(ids)?.trim().to_owned(),
                 truth: turn.answer.clone(),
             });
         }

@@ -54,7 +54,7 @@ pub enum Outcome {
 }
 
 /// Means and deviations that SigLIP was trained with.
-const NORM: f32 = 0.5;
+const NORM: [f32; 3] = [0.5; 3];
 
 /// Carries out a run, resuming what its folder already holds.
 ///
@@ -161,14 +161,16 @@ impl<'a> Run<'a> {
             run.fitting(stage, false)?;
         }
         let model = run.config.run_dir.join("model");
-        ModelFolder::begin(&model, &run.folder_config(), &config.text.tokenizer)?;
+        ModelFolder::begin(&model, &run.folder_config(), &run.tokenizer)?;
         Ok(run)
     }
 
     fn folder_config(&self) -> FolderConfig {
         FolderConfig {
             model: self.config.model.clone(),
-            system: self.config.text.system.clone(),
+            base_vocab: self.tokenizer.base_vocab(),
+            pad: self.tokenizer.special().pad,
+            system: Some(self.config.text.system.clone()),
             attention: self.final_policy(),
             norm_mean: NORM,
             norm_std: NORM,
@@ -215,9 +217,10 @@ impl<'a> Run<'a> {
                 system: self.config.text.system.clone(),
             },
             image_size: self.config.model.vision.image_size,
+            exif_orientation: self.config.data.exif_orientation,
             mean: NORM,
             std: NORM,
-            media_len: self.config.model.resampler.num_latents,
+            media_len: self.config.model.media_len(),
             target,
             augmentation: training.then_some(stage.augmentation),
             seed: self.config.seed,

@@ -34,6 +34,16 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The columns `start..end` of a matrix whose columns are neighbours.
+    pub fn columns(self, columns: std::ops::Range<usize>) -> Self {
+        assert!(columns.end <= self.columns && self.column_stride == 1);
+        Self {
+            data: &self.data[columns.start..],
+            columns: columns.len(),
+            ..self
+        }
+    }
+
     /// A row whose elements are neighbours.
     pub fn row(self, row: usize) -> &'a [f32] {
         assert!(row < self.rows && self.column_stride == 1);

@@ -2,9 +2,10 @@
 //! matrix products of the `gemm` crate. Half precision is computed in f32.
 
 mod backward;
+mod decode;
 mod forward;
-mod gemm;
-mod heads;
+pub(crate) mod gemm;
+pub(crate) mod heads;
 mod softmax;
 
 use std::ops::Range;
@@ -30,6 +31,9 @@ impl AttentionOps for Flex {
     ) -> (FlexTensor, FlexTensor) {
         tell_once("attention runs on the blocked CPU engine: the device is Flex");
         let dtype = q.dtype();
+        if q.layout().shape()[2] == 1 {
+            return decode::decode(q, k, v, &layout);
+        }
         let [q, k, v] = [q, k, v].map(readable);
         let (q, k, v) = (Heads::new(&q), Heads::new(&k), Heads::new(&v));
         let shape = q.shape;

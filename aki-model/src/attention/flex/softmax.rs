@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::attention::layout::LayoutTable;
 
@@ -72,23 +72,53 @@ impl Running {
         );
     }
 
+    /// What a row's weights sum to, and its log-sum-exp. A row that sees nothing has gathered 0 and
+    /// stays 0.
+    fn total(&self, i: usize, lse: &mut f32) -> f32 {
+        if self.max[i] == f32::NEG_INFINITY && self.sum[i] == 0.0 {
+            *lse = 0.0;
+            1.0
+        } else {
+            *lse = self.max[i] / LOG2_E + self.sum[i].ln();
+            self.sum[i]
+        }
+    }
+
     /// Divides the gathered output by the sums and gives each row's log-sum-exp.
     pub fn finish(&self, out: &mut [f32], width: usize, lse: &mut [f32]) {
         for (i, (out, lse)) in out.chunks_mut(width).zip(lse).enumerate() {
-            // A row that sees nothing has gathered 0 and stays 0.
-            let sum = if self.max[i] == f32::NEG_INFINITY && self.sum[i] == 0.0 {
-                *lse = 0.0;
-                1.0
-            } else {
-                *lse = self.max[i] / LOG2_E + self.sum[i].ln();
-                self.sum[i]
-            };
-            let inverse = 1.0 / sum;
+            let inverse = 1.0 / self.total(i, lse);
             for value in out {
                 *value *= inverse;
             }
         }
     }
+}
+
+/// Turns all scores of one row into weights relative to the highest. Gives the sum of these, 1 if
+/// nothing is seen, and the log-sum-exp.
+pub fn softmax(arch: Arch, scores: &mut [f32], scale: f32) -> (f32, f32) {
+    struct Softmax<'a>(&'a mut [f32], f32);
+    impl WithSimd for Softmax<'_> {
+        type Output = [f32; 2];
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> [f32; 2] {
+            let Self(scores, factor) = self;
+            let highest = row_max(scores) * factor;
+            let shift = if highest == f32::NEG_INFINITY {
+                0.0
+            } else {
+                highest
+            };
+            [highest, exp2_row(scores, factor, shift)]
+        }
+    }
+    let mut running = Running::new();
+    [running.max[0], running.sum[0]] = arch.dispatch(Softmax(scores, scale * LOG2_E));
+    let mut lse = 0.0;
+    let sum = running.total(0, &mut lse);
+    (sum, lse)
 }
 
 /// Turns a tile of scores into weights, given each row's log-sum-exp, and a tile of `dP` into

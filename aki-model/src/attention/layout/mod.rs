@@ -42,6 +42,8 @@ pub struct AttentionLayout {
     values: Arc<[i32]>,
     /// For each query token, its place in its document.
     positions: Arc<[u32]>,
+    /// For each row, how many places its longest document has.
+    lens: Arc<[u32]>,
     everything: bool,
     on_device: Memo<Device, Tensor<1, Int>>,
     rotary: Memo<(Device, RotaryConfig), RotaryTable>,
@@ -69,6 +71,15 @@ impl<K: PartialEq, V: Clone> Memo<K, V> {
             }
         }
     }
+}
+
+/// How many places the longest document of each row has, given all places.
+fn longest(positions: &[u32], batch: usize) -> Arc<[u32]> {
+    let len = positions.len() / batch.max(1);
+    let row = |row: usize| positions[row * len..(row + 1) * len].iter().max();
+    (0..batch)
+        .map(|at| row(at).map_or(0, |last| last + 1))
+        .collect()
 }
 
 /// What a layout is built from: rules and positions of every query, and which keys are text.
@@ -156,6 +167,7 @@ impl Draft {
                     .iter()
                     .all(|&[first, last, ..]| first == 0 && last as usize == key_len),
             values: table::pack(&self.rules, &self.text, query_len, key_len).into(),
+            lens: longest(&self.positions, batch),
             positions: self.positions.into(),
             on_device: Memo::default(),
             rotary: Memo::default(),
@@ -219,13 +231,91 @@ impl AttentionLayout {
         draft.finish(batch, query_len, key_len)
     }
 
-    /// A layout for one new token a row, at the row's next position, which sees all `key_len` keys:
-    /// those cached and its own.
-    pub fn decode(positions: &[u32], key_len: usize) -> Self {
-        Self {
-            positions: positions.into(),
-            ..Self::everything(positions.len(), 1, key_len)
+    /// A layout for one new token a row, at the position `positions[row]` of its document, which
+    /// sees the keys `seen[row]` out of `key_len`: those cached and its own. What else a cache has
+    /// room for stays hidden.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many positions as rows, or a row sees more than there is.
+    pub fn decode(seen: &[Range<usize>], positions: &[u32], key_len: usize) -> Self {
+        assert_eq!(seen.len(), positions.len());
+        assert!(seen.iter().all(|keys| keys.end <= key_len));
+        let draft = Draft {
+            rules: seen
+                .iter()
+                .map(|keys| [keys.start as i32, keys.end as i32, 0, 0])
+                .collect(),
+            text: vec![true; seen.len() * key_len],
+            positions: positions.to_vec(),
+        };
+        draft.finish(seen.len(), 1, key_len)
+    }
+
+    /// Prompts of unequal length as one batch: each layout's rows, padded on the left to the longest,
+    /// so that all end at the same place. Who sees whom and at which positions stays as it was.
+    ///
+    /// # Panics
+    ///
+    /// If a layout's queries are not its keys.
+    pub fn left_padded(prompts: &[&Self]) -> Self {
+        let len = prompts.iter().map(|prompt| prompt.key_len).max();
+        let len = len.unwrap_or(0);
+        let batch = prompts.iter().map(|prompt| prompt.batch).sum::<usize>();
+        let mut draft = Draft {
+            rules: vec![[0; RULE_WIDTH]; batch * len],
+            text: vec![true; batch * len],
+            positions: vec![0; batch * len],
+        };
+        let mut end = 0;
+        for prompt in prompts {
+            let own = prompt.query_len;
+            assert_eq!(own, prompt.key_len, "a prompt's queries are its keys");
+            let table = prompt.table();
+            for row in 0..prompt.batch {
+                end += len;
+                let (padding, start) = (len - own, end - own);
+                for (i, &text_end) in table.text_ends(row).iter().enumerate() {
+                    let [first, last, unlock_start, unlock_end] =
+                        table.rule(row, i).map(|place| (place + padding) as i32);
+                    let within = |from: i32, to: i32| if from < to { [from, to] } else { [0, 0] };
+                    let ([first, last], [unlock_start, unlock_end]) =
+                        (within(first, last), within(unlock_start, unlock_end));
+                    draft.rules[start + i] = [first, last, unlock_start, unlock_end];
+                    draft.text[start + i] = text_end as usize > i;
+                    draft.positions[start + i] = prompt.positions[row * own + i];
+                }
+            }
         }
+        draft.finish(batch, len, len)
+    }
+
+    /// A prompt with `new` tokens after it, each of which sees all before it and itself. Who sees whom
+    /// within the prompt stays as it was.
+    ///
+    /// # Panics
+    ///
+    /// If there are several rows, or the queries are not the keys.
+    #[must_use]
+    pub fn followed_by(&self, new: usize) -> Self {
+        let own = self.query_len;
+        assert_eq!((self.batch, self.key_len), (1, own), "a prompt is one row");
+        let table = self.table();
+        let position = self.positions.last().map_or(0, |last| last + 1);
+        let after = own..own + new;
+        let draft = Draft {
+            rules: (0..own)
+                .map(|i| table.rule(0, i).map(|place| place as i32))
+                .chain(after.map(|i| [0, i as i32 + 1, 0, 0]))
+                .collect(),
+            text: (table.text_ends(0).iter().zip(0..).map(|(&end, j)| end > j))
+                .chain(std::iter::repeat_n(true, new))
+                .collect(),
+            positions: (self.positions.iter().copied())
+                .chain(position..position + new as u32)
+                .collect(),
+        };
+        draft.finish(1, own + new, own + new)
     }
 
     /// The layout of some of the queries against all keys: a chunk of a prompt against the cache of
@@ -255,7 +345,10 @@ impl AttentionLayout {
                 .map(|at| self.positions[at])
                 .collect(),
         };
-        draft.finish(self.batch, queries.len(), self.key_len)
+        Self {
+            lens: self.lens.clone(),
+            ..draft.finish(self.batch, queries.len(), self.key_len)
+        }
     }
 
     /// Rows in the batch.
@@ -326,7 +419,7 @@ impl AttentionLayout {
     pub(super) fn rotary(&self, config: &RotaryConfig, device: &Device) -> RotaryTable {
         let key = (device.clone().inner(), config.clone());
         self.rotary.get(key, |(device, config)| {
-            config.table(&self.positions, self.batch, device)
+            config.table(&self.positions, &self.lens, device)
         })
     }
 }

@@ -286,6 +286,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Prompts padded on the left to one length keep their rules and positions, and padding is
+    /// neither seen nor sees.
+    #[test]
+    fn left_padding_changes_nothing(
+        one in documents(),
+        two in documents(),
+        policy in policies(),
+    ) {
+        let lay = |drawn: &[Drawn]| {
+            let (laid, tokens) = lay_out(drawn);
+            AttentionLayout::from_spans(policy, tokens.len(), &[laid]).unwrap()
+        };
+        let own = [lay(&one), lay(&two)];
+        let batch = AttentionLayout::left_padded(&[&own[0], &own[1]]);
+        let len = own[0].key_len().max(own[1].key_len());
+        prop_assert_eq!([batch.batch(), batch.query_len(), batch.key_len()], [2, len, len]);
+        for (row, own) in own.iter().enumerate() {
+            let padding = len - own.key_len();
+            for (i, j) in (0..len).flat_map(|i| (0..len).map(move |j| (i, j))) {
+                let expected = i >= padding
+                    && j >= padding
+                    && own.visible(0, i - padding, j - padding);
+                prop_assert_eq!(batch.visible(row, i, j), expected);
+            }
+            prop_assert_eq!(&batch.positions()[row * len + padding..(row + 1) * len], own.positions());
+        }
+        prop_assert_eq!(&AttentionLayout::left_padded(&[&own[0]]), &own[0]);
+    }
+}
+
+#[test]
+fn a_decoded_token_sees_its_row_of_the_cache() {
+    let layout = AttentionLayout::decode(&[2..5, 0..4], &[3, 9], 6);
+    assert_eq!(picture(&layout, 0), ["..111."]);
+    assert_eq!(picture(&layout, 1), ["1111.."]);
+    assert_eq!(layout.positions(), [3, 9]);
+    assert!(!layout.is_everything());
+    assert!(AttentionLayout::decode(&[0..6], &[5], 6).is_everything());
+}
+
 /// Causal tiles away from the diagonal need no look at their pairs, whatever the length.
 #[test]
 fn few_tiles_are_partial() {
@@ -307,4 +350,19 @@ fn few_tiles_are_partial() {
     // see beyond it. Partial: 32 on the diagonal; 22 more of the rows 0..64 and 21 of 128..192,
     // which are media in part; two of 64..128, where the question begins and where it ends.
     assert_eq!(counts, [1024 - 516 - 77, 516, 77]);
+}
+
+#[test]
+fn new_tokens_see_all_and_the_prompt_stays_as_it_was() {
+    let document = |len: usize| Document {
+        tokens: 0..len,
+        media: vec![1..5],
+        question_end: Some(8),
+    };
+    for policy in [Policy::Causal, Policy::Mma, Policy::Cca] {
+        let layout =
+            |len| AttentionLayout::from_spans(policy, len, &[vec![document(len)]]).unwrap();
+        assert_eq!(layout(9).followed_by(4), layout(13), "{policy:?}");
+        assert_eq!(layout(9).followed_by(0), layout(9), "{policy:?}");
+    }
 }

@@ -1,0 +1,55 @@
+//! What can be typed after `aki convert`.
+
+use std::path::PathBuf;
+
+use super::values::Dtype;
+
+#[derive(Debug, clap::Args)]
+pub struct ConvertArgs {
+    /// Draw all weights of a model of this shape: aki-4b, aki-small or aki-tiny
+    #[arg(long, value_name = "PRESET", conflicts_with_all = ["vision", "language"])]
+    pub random: Option<String>,
+    /// A folder of a SigLIP or CLIP model, for the vision tower
+    #[arg(long, value_name = "DIR")]
+    pub vision: Option<PathBuf>,
+    /// A folder of a Phi-3, Llama, Mistral or Qwen2 model, for the language model
+    #[arg(long, value_name = "DIR")]
+    pub language: Option<PathBuf>,
+    /// Latents of the resampler that a start from --vision and --language gets
+    #[arg(long, value_name = "N", default_value_t = 144, value_parser = super::bench::count())]
+    pub latents: usize,
+    /// A projector (a media token for each of the tower's) in place of a resampler
+    #[arg(long)]
+    pub projector: bool,
+    /// A folder of a tokenizer; the model's own if left out
+    #[arg(long, value_name = "DIR")]
+    pub tokenizer: Option<PathBuf>,
+    /// What the numbers become; they stay what they are if left out
+    #[arg(long)]
+    pub dtype: Option<Dtype>,
+    /// The largest file, as 5GB or 500MB; one file if left out
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub shard_size: Option<u64>,
+    /// Seed of what is drawn
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[number.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => 0,
+    };
+    match number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+    {
+        Some(size) if size > 0 => Ok(size),
+        _ => Err("a size like 5GB or 500MB is expected".to_owned()),
+    }
+}

@@ -1,0 +1,199 @@
+//! What can be typed.
+
+mod bench;
+mod convert;
+mod model;
+mod values;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape};
+pub use convert::ConvertArgs;
+pub use model::ModelArgs;
+pub use values::{Dtype, PolicyArg, name_of};
+
+use crate::device::DeviceChoice;
+
+/// Train, question and look at modality-mutual-attention models.
+///
+/// In a multimodal language model the image tokens come first and, under a causal mask, never see
+/// the question. Modality-mutual attention (MMA) lets them.
+#[derive(Debug, Parser)]
+#[command(name = "aki", bin_name = "aki", version, after_help = FIRST_STEPS)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  aki train                      train a small AKI on the built-in pictures (CPU, some minutes)
+  aki generate --model runs/easy-vqa --image picture.png --prompt \"What color is the shape?\"
+  aki mask                       see what MMA changes";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model, or go on with a run that was stopped
+    ///
+    /// Everything about a run stands in one TOML file. Run the same command again to go on with a
+    /// run that was stopped; Ctrl-C writes a checkpoint first.
+    Train {
+        /// The run file; the built-in easy-VQA run if left out
+        file: Option<PathBuf>,
+        /// Change a value of the run file, e.g. seed=2 or stage.questions.steps=100
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
+        #[arg(long, default_value = "auto")]
+        device: DeviceChoice,
+        /// Burn's dashboard instead of progress bars
+        #[arg(long)]
+        tui: bool,
+    },
+    /// Answer one question about a picture, or about several
+    ///
+    /// With --json the answer comes as one object: the prompt's ids as the tokenizer gives them, the number
+    /// of tokens with the pictures' put in place, the answer's ids (without the token that ended it) and text,
+    /// why it ended, and seconds.
+    Generate {
+        #[command(flatten)]
+        model: ModelArgs,
+        /// The question
+        #[arg(long, short, value_name = "TEXT", allow_hyphen_values = true)]
+        prompt: String,
+        /// Take the prompt as it is, special tokens and `<image>` spelled out in it
+        #[arg(long)]
+        raw_prompt: bool,
+        /// End the answer before this text; may be given several times
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        stop: Vec<String>,
+        /// End the answer at this token as well; may be given several times
+        #[arg(long, value_name = "ID")]
+        stop_token: Vec<u32>,
+        /// One JSON object in place of the text
+        #[arg(long)]
+        json: bool,
+        /// Write the logits after each token of the prompt here, as tensor "logits" [tokens, vocabulary]
+        #[arg(long, value_name = "FILE.safetensors")]
+        dump_logits: Option<PathBuf>,
+    },
+    /// Ask questions about a picture, one after the other
+    Chat {
+        #[command(flatten)]
+        model: ModelArgs,
+    },
+    /// Write a checkpoint anew: other numbers, other shards, parts put together
+    ///
+    /// FROM is a model folder, or a training checkpoint of the original (.pt) beside a config.json. The
+    /// folder written is one that the PyTorch original reads too. To start a pre-training, leave FROM out
+    /// and give --vision and --language, the folders of a SigLIP or CLIP model and of a language model:
+    /// what the two lack is drawn.
+    Convert {
+        /// FROM and OUT, or OUT alone with --random, or with --vision and --language
+        #[arg(value_names = ["FROM", "OUT"], num_args = 1..=2, required = true)]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        how: ConvertArgs,
+    },
+    /// Look at a model
+    Inspect {
+        #[command(subcommand)]
+        command: InspectCommand,
+    },
+    /// Show what training would see of some samples: ids, labels, losses, gradients
+    ///
+    /// Each line of the file is {"image": path or null, "text": full training text}, or {"image":..,
+    /// "prompt":.., "answer":..}, or {"image":.., "caption":..}. All lines are one batch.
+    Probe {
+        /// A model folder, or a run folder
+        #[arg(long, short, value_name = "DIR")]
+        model: PathBuf,
+        /// Samples, one JSON object a line
+        #[arg(long, value_name = "FILE.jsonl")]
+        samples: PathBuf,
+        /// Also the norm of the loss's gradient for each parameter
+        #[arg(long)]
+        grad_norms: bool,
+        /// One JSON object in place of a table
+        #[arg(long)]
+        json: bool,
+        /// What numbers are computed in
+        #[arg(long, default_value = "f32")]
+        dtype: Dtype,
+        /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
+        #[arg(long, default_value = "auto")]
+        device: DeviceChoice,
+    },
+    /// Draw who may look at whom in a prompt
+    ///
+    /// Rows look at columns. Green: the causal part. Orange: what the policy unlocks beyond it.
+    Mask {
+        /// Which rule; causal, prefix and mma if left out
+        #[arg(long)]
+        policy: Option<PolicyArg>,
+        /// The question
+        #[arg(
+            long,
+            short,
+            value_name = "TEXT",
+            default_value = "What color is the shape?"
+        )]
+        prompt: String,
+        /// An answer after the question
+        #[arg(long, value_name = "TEXT", default_value = "blue")]
+        answer: String,
+        /// Image tokens
+        #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1024))]
+        image_tokens: u16,
+        /// Write the picture here as a PNG as well
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
+        /// A tokenizer.json; the built-in one if left out
+        #[arg(long, value_name = "FILE")]
+        tokenizer: Option<PathBuf>,
+    },
+    /// Time what the project is about
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+    /// Look at run files
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a shell's completion script
+    ///
+    /// For bash: aki completions bash > ~/.local/share/bash-completion/completions/aki
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum InspectCommand {
+    /// Its parts, how many parameters they have, and the memory they take
+    Model {
+        /// A model folder
+        folder: PathBuf,
+        /// One JSON object in place of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print a run file as it would be used, overrides laid over it and with paths made absolute
+    Show {
+        /// The run file; the built-in easy-VQA run if left out
+        file: Option<PathBuf>,
+        /// Change a value of the run file
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}

@@ -1,0 +1,4 @@
+//! `aki bench`.
+
+pub mod attention;
+pub mod generate;

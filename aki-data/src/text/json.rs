@@ -1,0 +1,210 @@
+//! A `tokenizer.json`, worked by Hugging Face's `tokenizers`.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use tokenizers::AddedToken;
+
+use super::config::{self, Config};
+use super::segment::Segment;
+
+/// Two ways to encode with one tokenizer.
+pub(super) struct Json {
+    /// Finds special tokens that are spelled out.
+    marked: tokenizers::Tokenizer,
+    /// Reads them as text; made when first wanted.
+    plain: OnceLock<tokenizers::Tokenizer>,
+    /// Special and other added tokens.
+    added: HashMap<u32, AddedToken>,
+}
+
+impl Json {
+    /// Reads the text of the file and adds what the configuration has more; truncation and padding
+    /// set in it are ignored.
+    pub(super) fn read(bytes: &[u8], config: &Config) -> tokenizers::Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
+        inner.with_truncation(None)?;
+        inner.with_padding(None);
+        Self::new(inner, config)
+    }
+
+    /// The same with what has come into the configuration.
+    pub(super) fn extended(self, config: &Config) -> tokenizers::Result<Self> {
+        Self::new(self.marked, config)
+    }
+
+    fn new(mut inner: tokenizers::Tokenizer, config: &Config) -> tokenizers::Result<Self> {
+        let token = |token: &config::AddedToken| AddedToken {
+            content: token.content.clone(),
+            single_word: token.single_word,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            normalized: token.normalized,
+            special: token.special,
+        };
+        inner.add_tokens(config.added.values().map(token))?;
+        for (id, token) in &config.added {
+            let found = inner.token_to_id(&token.content);
+            if found != Some(*id) {
+                let content = &token.content;
+                return Err(format!(
+                    "{} gives {content:?} the id {id}, but it is {found:?} here",
+                    config::CONFIG
+                )
+                .into());
+            }
+        }
+        let has = |inner: &tokenizers::Tokenizer, content: &str| {
+            let added = inner.get_added_tokens_decoder();
+            added.values().any(|token| token.content == content)
+        };
+        let named = config.named.iter().filter_map(|(_, token)| token.as_ref());
+        for named in named.chain(&config.additional) {
+            if !has(&inner, &named.content) {
+                inner.add_tokens([token(named)])?;
+            }
+        }
+        Ok(Self {
+            added: inner.get_added_tokens_decoder().into_iter().collect(),
+            marked: inner,
+            plain: OnceLock::new(),
+        })
+    }
+
+    /// One more than the largest id.
+    pub(super) fn len(&self) -> usize {
+        self.marked
+            .get_vocab(true)
+            .into_values()
+            .max()
+            .map_or(0, |id| id as usize + 1)
+    }
+
+    /// Whether [`Self::decode`] can leave the id out.
+    pub(super) fn is_special(&self, id: u32) -> bool {
+        self.token(id).is_some_and(|token| token.special)
+    }
+
+    /// Whether there is such a token, added or a piece.
+    pub(super) fn has(&self, content: &str) -> bool {
+        self.marked.token_to_id(content).is_some()
+    }
+
+    /// Id of an added token that is special.
+    pub(super) fn special(&self, content: &str) -> Option<u32> {
+        let mut added = self.added.iter();
+        let found = added.find(|(_, token)| token.special && token.content == content);
+        found.map(|(&id, _)| id)
+    }
+
+    /// The file's text.
+    pub(super) fn to_text(&self) -> tokenizers::Result<String> {
+        self.marked.to_string(false)
+    }
+
+    /// The whole text, special tokens found in it.
+    pub(super) fn encode_marked(&self, text: &str) -> tokenizers::Result<Vec<u32>> {
+        Ok(self.marked.encode_fast(text, false)?.get_ids().to_vec())
+    }
+
+    /// Segments, no two texts side by side.
+    ///
+    /// All at once if no text spells a special token, since white space and prefixes depend on
+    /// what comes before; else one by one.
+    pub(super) fn encode(&self, segments: &[Segment]) -> tokenizers::Result<Vec<u32>> {
+        let wanted: Vec<u32> = segments
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Added(id) => Some(*id),
+                Segment::Text(_) => None,
+            })
+            .collect();
+        if let Some(whole) = self.spelled(segments) {
+            let ids = self.encode_marked(&whole)?;
+            let found = ids.iter().filter(|&&id| self.is_special(id));
+            if found.copied().eq(wanted) {
+                return Ok(ids);
+            }
+        }
+        let mut ids = Vec::new();
+        for (index, segment) in segments.iter().enumerate() {
+            match segment {
+                Segment::Added(id) => ids.push(*id),
+                Segment::Text(text) => {
+                    let before = index.checked_sub(1).and_then(|before| segments.get(before));
+                    let text = self.stripped(before, text, segments.get(index + 1));
+                    if !text.is_empty() {
+                        ids.extend_from_slice(self.plain().encode_fast(text, false)?.get_ids());
+                    }
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    pub(super) fn decode(&self, ids: &[u32], skip_special: bool) -> tokenizers::Result<String> {
+        self.marked.decode(ids, skip_special)
+    }
+
+    /// The segments as one text, if no special token is spelled out in a text of theirs.
+    fn spelled(&self, segments: &[Segment]) -> Option<String> {
+        let mut whole = String::new();
+        for segment in segments {
+            match segment {
+                Segment::Added(id) => {
+                    whole.push_str(&self.token(*id).filter(|token| token.special)?.content);
+                }
+                Segment::Text(text) => {
+                    let mut special = self.added.values().filter(|token| token.special);
+                    if special.any(|token| text.contains(token.content.as_str())) {
+                        return None;
+                    }
+                    whole.push_str(text);
+                }
+            }
+        }
+        Some(whole)
+    }
+
+    fn plain(&self) -> &tokenizers::Tokenizer {
+        self.plain.get_or_init(|| {
+            let mut plain = self.marked.clone();
+            plain.set_encode_special_tokens(true);
+            plain
+        })
+    }
+
+    /// Texts of the special tokens.
+    pub(super) fn spellings(&self) -> Vec<String> {
+        let special = self
+            .added
+            .values()
+            .filter(|token| token.special && !token.content.is_empty());
+        special.map(|token| token.content.clone()).collect()
+    }
+
+    pub(super) fn token(&self, id: u32) -> Option<&AddedToken> {
+        self.added.get(&id)
+    }
+
+    /// `text` less the white space that its neighbours swallow.
+    fn stripped<'a>(
+        &self,
+        before: Option<&Segment>,
+        text: &'a str,
+        after: Option<&Segment>,
+    ) -> &'a str {
+        let token = |segment: Option<&Segment>| match segment {
+            Some(&Segment::Added(id)) => self.token(id),
+            _ => None,
+        };
+        let mut text = text;
+        if token(before).is_some_and(|token| token.rstrip) {
+            text = text.trim_start();
+        }
+        if token(after).is_some_and(|token| token.lstrip) {
+            text = text.trim_end();
+        }
+        text
+    }
+}

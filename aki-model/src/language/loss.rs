@@ -1,0 +1,157 @@
+//! Cross entropy in chunks: the logits of a whole batch never exist at once.
+//!
+//! A vocabulary of 32,000 makes 128 kB of logits a token in f32, and autodiff would keep them three
+//! times over. So the gradient is worked out by hand, chunk by chunk, while the logits of the chunk are
+//! there: with `p = softmax(x W^T + b)` and the label's one-hot row `y`, the sum of the cross entropies
+//! has the gradient `d = p - y` in the logits, `d W` in `x`, `d^T x` in `W` and the sum of `d` in `b`.
+
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
+
+use super::LanguageModel;
+use super::embedding::HeadPart;
+
+/// Rows whose logits exist at a time: 64 MB of them with 32,000 words.
+const CHUNK: usize = 512;
+
+/// Cross entropies and the likeliest tokens.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// Cross entropy of each label, `[labels]`, f32, without a gradient.
+    pub losses: Tensor<1>,
+    /// The likeliest token in place of each label, `[labels]`.
+    pub likeliest: Tensor<1, Int>,
+    /// The sum of the losses, `[1]`, f32. Its gradient is that of the network.
+    pub total: Tensor<1>,
+}
+
+/// Sums over the chunks, for one part.
+struct PartGradient {
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+}
+
+impl LanguageModel {
+    /// Cross entropy and the likeliest token of normalised hidden states.
+    ///
+    /// # Shapes
+    ///
+    /// - `x_td`: `[labels, hidden]`
+    /// - `labels`: the token to predict from each
+    ///
+    /// # Panics
+    ///
+    /// If there are no labels.
+    pub fn score(&self, x_td: Tensor<2>, labels: Tensor<1, Int>) -> Scores {
+        let parts = self.lm_head.parts(&self.model.embed_tokens);
+        let plain: Vec<HeadPart> = parts.iter().map(without_autodiff).collect();
+        let (tracked, x) = (x_td.device().is_autodiff(), x_td.clone().inner());
+        let [rows, hidden] = x.dims();
+        let labels = labels.inner();
+
+        let (mut losses, mut likeliest, mut x_gradients) = (vec![], vec![], vec![]);
+        let mut gradients: Vec<PartGradient> = Vec::new();
+        for start in (0..rows).step_by(CHUNK) {
+            let end = (start + CHUNK).min(rows);
+            let x = x.clone().slice([start..end, 0..hidden]);
+            let labels = labels.clone().slice([start..end]).unsqueeze_dim::<2>(1);
+            let logits: Vec<_> = plain.iter().map(|part| part.logits(x.clone())).collect();
+            let logits = Tensor::cat(logits, 1).cast(FloatDType::F32);
+            likeliest.push(logits.clone().argmax(1).squeeze_dim::<1>(1));
+            let logs = log_softmax(logits, 1);
+            losses.push(
+                logs.clone()
+                    .gather(1, labels.clone())
+                    .neg()
+                    .squeeze_dim::<1>(1),
+            );
+            if tracked {
+                let minus_one = Tensor::ones([end - start, 1], &x.device()).neg();
+                let d = logs
+                    .exp()
+                    .scatter(1, labels, minus_one, IndexingUpdateOp::Add);
+                x_gradients.push(add_gradients(&plain, x, d, &mut gradients));
+            }
+        }
+        let losses = Tensor::cat(losses, 0);
+        let total = losses.clone().sum();
+        Scores {
+            losses,
+            likeliest: Tensor::cat(likeliest, 0),
+            total: if tracked {
+                // A sum whose gradient is the one worked out, and whose value is 0.
+                let carried = carry(x_td, Tensor::cat(x_gradients, 0))
+                    + parts
+                        .into_iter()
+                        .zip(gradients)
+                        .map(|(part, gradient)| carry_part(part, gradient))
+                        .reduce(|a, b| a + b)
+                        .expect("a head has a part");
+                Tensor::from_inner(total) + carried.clone() - carried.detach()
+            } else {
+                total
+            },
+        }
+    }
+}
+
+fn without_autodiff(part: &HeadPart) -> HeadPart {
+    HeadPart {
+        weight: part.weight.clone().inner(),
+        bias: part.bias.clone().map(Tensor::inner),
+    }
+}
+
+/// See [`carry`].
+fn carry_part(part: HeadPart, gradient: PartGradient) -> Tensor<1> {
+    let weight = carry(part.weight, gradient.weight);
+    match part.bias {
+        Some(bias) => weight + carry(bias, gradient.bias),
+        None => weight,
+    }
+}
+
+/// `sum(x * gradient)`, the gradient of which in `x` is `gradient`.
+fn carry<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
+    let gradient = gradient.cast(x.dtype());
+    (x * Tensor::from_inner(gradient))
+        .cast(FloatDType::F32)
+        .sum()
+}
+
+/// Adds a chunk's gradients to those of the parts, in f32; returns the gradient of `x`.
+fn add_gradients(
+    parts: &[HeadPart],
+    x: Tensor<2>,
+    d: Tensor<2>,
+    sums: &mut Vec<PartGradient>,
+) -> Tensor<2> {
+    let rows = x.dims()[0];
+    let mut from = 0;
+    let mut x_gradient: Option<Tensor<2>> = None;
+    for (index, part) in parts.iter().enumerate() {
+        let words = part.weight.dims()[0];
+        let d = d.clone().slice([0..rows, from..from + words]);
+        from += words;
+        let bias = d.clone().sum_dim(0).squeeze_dim::<1>(0);
+        let d = d.cast(x.dtype());
+        let weight = d
+            .clone()
+            .transpose()
+            .matmul(x.clone())
+            .cast(FloatDType::F32);
+        let through = d.matmul(part.weight.clone());
+        x_gradient = Some(match x_gradient {
+            Some(sum) => sum + through,
+            None => through,
+        });
+        match sums.get_mut(index) {
+            Some(sum) => {
+                sum.weight = sum.weight.clone() + weight;
+                sum.bias = sum.bias.clone() + bias;
+            }
+            None => sums.push(PartGradient { weight, bias }),
+        }
+    }
+    x_gradient.expect("a head has a part")
+}

@@ -1,0 +1,61 @@
+//! Linear layers, `y = x W + b`, fast where Burn's matrix product is not.
+//!
+//! Decoding multiplies one token, or one a batch row, with every weight of the network, so it takes
+//! as long as reading the weights does. On the CPU such products have a kernel of their own that reads
+//! f32, f16 and bf16 weights as they are stored, on all threads, and sums in f32. Larger products of
+//! half precision widen the weights a tile at a time. Everything else is Burn's product: f32 with many
+//! rows, GPUs, and tensors that carry gradients.
+
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+pub(crate) mod vector;
+
+use burn::module::Param;
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+
+/// Applies a layer; [`project`] with its weight and bias.
+///
+/// # Panics
+///
+/// If the last axis of `x` is not the layer's input width.
+pub fn linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
+    project(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
+}
+
+/// `x W + b` over the last axis of `x`.
+///
+/// The weight may be any view; a transposed one of `[to, from]`, as checkpoints store it, is the
+/// fastest for few rows.
+///
+/// # Shapes
+///
+/// - `x`: `[.., from]`
+/// - `weight`: `[from, to]`, of `x`'s dtype; `bias`: `[to]`
+/// - output: `[.., to]`
+///
+/// # Panics
+///
+/// If shapes or dtypes disagree.
+pub fn project<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if flex::serves(&x, &weight) {
+        let mut shape = x.dims();
+        let [from, to] = weight.dims();
+        assert_eq!(shape[D - 1], from, "linear: the weight is {from} wide");
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let y = flex::project(x.reshape([rows, from]), weight);
+        let y = match bias {
+            Some(bias) => y + bias.unsqueeze(),
+            None => y,
+        };
+        shape[D - 1] = to;
+        return y.reshape(shape);
+    }
+    burn::tensor::module::linear(x, weight, bias)
+}

@@ -1,0 +1,107 @@
+//! Whether a checkpoint's tensors are those a network wants.
+
+use std::collections::BTreeMap;
+
+use super::WeightsError;
+use super::checkpoint::{Checkpoint, Stored};
+use super::error::Faults;
+use super::names::Parameter;
+
+/// Tensors of published checkpoints that are worked out anew and never read.
+const BUFFERS: [&str; 2] = ["position_ids", "rotary_emb.inv_freq"];
+
+/// What may be lacking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allow {
+    /// Latents may be more or fewer, as in the original; they are drawn anew.
+    Latents,
+    /// Also what a pre-training begins with: the resampler or projector, the tables of added tokens, the
+    /// head's biases, and rows of embedding and head for words beyond the pretrained ones.
+    NewParts,
+}
+
+/// How much of a tensor the checkpoint gives; all, where nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Nothing.
+    All,
+    /// All rows but the last ones.
+    LastRows,
+}
+
+/// Holds names, shapes and types of a checkpoint against those wanted.
+///
+/// # Errors
+///
+/// [`WeightsError::Mismatch`] with all names at fault.
+pub(super) fn fit(
+    wanted: &[Parameter],
+    checkpoint: &Checkpoint,
+    allow: Allow,
+) -> Result<BTreeMap<String, Gap>, WeightsError> {
+    let (mut faults, mut gaps) = (Faults::default(), BTreeMap::new());
+    let mut left = checkpoint.tensors().clone();
+    // A head that is the embedding once more may be written out all the same.
+    let tied = !wanted.iter().any(|it| it.path.ends_with("lm_head.weight"));
+    left.retain(|name, _| {
+        !(BUFFERS.iter().any(|buffer| name.ends_with(buffer))
+            || tied && name.ends_with("lm_head.weight"))
+    });
+    for (name, shape) in wanted.iter().flat_map(|parameter| &parameter.tensors) {
+        match left.remove(name) {
+            None if allow == Allow::NewParts && is_new(name) => {
+                gaps.insert(name.clone(), Gap::All);
+            }
+            None => faults.missing.push(name.clone()),
+            Some(Stored { dtype: None, .. }) => {
+                faults
+                    .misshapen
+                    .push(format!("{name}: no floating-point numbers"));
+            }
+            Some(stored) if stored.shape == *shape => {}
+            Some(stored) => {
+                let rows_alone =
+                    stored.shape.len() == shape.len() && stored.shape[1..] == shape[1..];
+                let words =
+                    name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight");
+                if rows_alone && name == "vision_tokenizer.latents" {
+                    gaps.insert(name.clone(), Gap::All);
+                } else if allow == Allow::NewParts
+                    && rows_alone
+                    && words
+                    && stored.shape[0] < shape[0]
+                {
+                    gaps.insert(name.clone(), Gap::LastRows);
+                } else {
+                    let found = &stored.shape;
+                    faults
+                        .misshapen
+                        .push(format!("{name}: {found:?}, not {shape:?}"));
+                }
+            }
+        }
+    }
+    faults.unexpected = left.into_keys().collect();
+    if faults.is_empty() {
+        return Ok(gaps);
+    }
+    Err(WeightsError::Mismatch {
+        path: checkpoint.path().to_owned(),
+        faults,
+    })
+}
+
+/// Whether a checkpoint holds these parameters and no others.
+///
+/// # Errors
+///
+/// [`WeightsError::Mismatch`] with all names at fault.
+pub fn check(wanted: &[Parameter], checkpoint: &Checkpoint) -> Result<(), WeightsError> {
+    fit(wanted, checkpoint, Allow::Latents).map(|_| ())
+}
+
+fn is_new(name: &str) -> bool {
+    name.starts_with("vision_tokenizer.")
+        || name.contains(".additional_")
+        || name == "lang_model.lm_head.bias"
+}

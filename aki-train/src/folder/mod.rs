@@ -1,0 +1,206 @@
+//! A model folder: `config.json`, weights and tokenizer, all that is needed to ask it something.
+
+mod config;
+mod prompt;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aki_data::{ChatTemplate, Template, Tokenizer};
+use aki_model::weights::Checkpoint as Weights;
+use aki_model::{Aki, weights};
+use burn::tensor::{DType, Device};
+
+pub use config::FolderConfig;
+
+use crate::TrainError;
+use crate::checkpoint;
+use crate::config::RunConfig;
+use crate::files::write_whole;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+
+/// A model that can be asked.
+#[derive(Debug)]
+pub struct ModelFolder {
+    /// What `config.json` says.
+    pub config: FolderConfig,
+    /// The network.
+    pub aki: Aki,
+    /// The tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// The template that conversations are written by; none is AKI's own texts.
+    pub chat_template: Option<ChatTemplate>,
+}
+
+impl ModelFolder {
+    /// Reads a model folder, or the model of a run folder: the finished one, else the newest
+    /// checkpoint's. The numbers get `dtype`, or keep that of the file where the device computes in it.
+    ///
+    /// Conversations are written by AKI's own texts, or, where the tokenizer has not their tags, by the
+    /// folder's chat template.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if a file is absent or does not fit the others, or the device does not compute in
+    /// `dtype`.
+    pub fn load(path: &Path, dtype: Option<DType>, device: &Device) -> Result<Self, TrainError> {
+        let fault = |reason: String| TrainError::Model {
+            path: path.to_owned(),
+            reason,
+        };
+        let folder = find(path)?;
+        let config = FolderConfig::read(&folder)?;
+        let tokenizer = Tokenizer::open(&folder)?;
+        if tokenizer.base_vocab() != config.base_vocab {
+            return Err(fault(format!(
+                "initial_tokenizer_len is {} in {CONFIG}, and the tokenizer's <image> has the id {}",
+                config.base_vocab,
+                tokenizer.base_vocab()
+            )));
+        }
+        config
+            .model
+            .validate(tokenizer.base_vocab(), tokenizer.vocab())
+            .map_err(fault)?;
+        let mut aki = config.model.undrawn(config.base_vocab, device);
+        match Self::unfinished(path, &folder)? {
+            None => {
+                let weights = Weights::open(&folder)?;
+                let dtype = numbers(&weights, dtype, device)?;
+                aki = weights::load(aki, &weights, dtype)?;
+            }
+            Some(newest) => aki = newest.load_model(aki)?,
+        }
+        let chat_template = match tokenizer.special().roles {
+            Some(_) => None,
+            None => ChatTemplate::of(&tokenizer)?,
+        };
+        Ok(Self {
+            config,
+            aki,
+            tokenizer: Arc::new(tokenizer),
+            chat_template,
+        })
+    }
+
+    /// Has conversations written by the folder's own chat template.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if it has none, or a wrong one.
+    pub fn use_chat_template(&mut self) -> Result<(), TrainError> {
+        let template = ChatTemplate::of(&self.tokenizer)?;
+        let missing = || TrainError::Request("the model folder has no chat template".to_owned());
+        self.chat_template = Some(template.ok_or_else(missing)?);
+        Ok(())
+    }
+
+    /// The newest checkpoint of a run that has not ended: its model folder has no weights yet.
+    fn unfinished(
+        path: &Path,
+        folder: &Path,
+    ) -> Result<Option<checkpoint::Checkpoint>, TrainError> {
+        if folder == path || folder.join(WEIGHTS).exists() {
+            return Ok(None);
+        }
+        let run = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
+        let Ok(run) = toml::from_str::<RunConfig>(&run) else {
+            return Ok(None);
+        };
+        match checkpoint::newest(path, &run.stage)? {
+            Some((_, newest)) => Ok(Some(newest)),
+            None => Err(TrainError::Model {
+                path: path.to_owned(),
+                reason: "this run has not come to its first checkpoint yet".to_owned(),
+            }),
+        }
+    }
+
+    /// Writes the configuration and the tokenizer, so that a run's checkpoints can be used while it
+    /// goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if a file cannot be written.
+    pub fn begin(
+        folder: &Path,
+        config: &FolderConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), TrainError> {
+        std::fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
+        tokenizer.save(folder)?;
+        config.write(folder)
+    }
+
+    /// Writes the weights, which completes the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Weights`] if they cannot be written.
+    pub fn finish(folder: &Path, aki: &Aki) -> Result<(), TrainError> {
+        Ok(weights::save(aki, &folder.join(WEIGHTS))?)
+    }
+
+    /// AKI's texts with this model's system line.
+    pub fn template(&self) -> Template {
+        let published = Template::default();
+        Template {
+            system: self.config.system.clone().unwrap_or(published.system),
+        }
+    }
+}
+
+/// The model folder meant by a path: the folder itself, or `model` in a run's.
+///
+/// # Errors
+///
+/// [`TrainError::Model`] if there is neither.
+pub fn find(path: &Path) -> Result<PathBuf, TrainError> {
+    [path.to_owned(), path.join("model")]
+        .into_iter()
+        .find(|folder| folder.join(CONFIG).is_file())
+        .ok_or_else(|| TrainError::Model {
+            path: path.to_owned(),
+            reason: format!("no model is here: neither {CONFIG} nor model/{CONFIG}"),
+        })
+}
+
+/// What a checkpoint's numbers become: `None` keeps them.
+fn numbers(
+    weights: &Weights,
+    asked: Option<DType>,
+    device: &Device,
+) -> Result<Option<DType>, TrainError> {
+    let computes = |dtype: DType| dtype != DType::F64 && device.supports_dtype(dtype);
+    if let Some(asked) = asked {
+        return match computes(asked) {
+            true => Ok(Some(asked)),
+            false => Err(TrainError::Request(format!(
+                "this device does not compute in {}; ask for f32",
+                asked.name()
+            ))),
+        };
+    }
+    let stored: BTreeSet<&str> = (weights.tensors().values())
+        .filter_map(|tensor| tensor.dtype.as_ref().map(DType::name))
+        .collect();
+    let first = weights.tensors().values().find_map(|tensor| tensor.dtype);
+    if stored.len() < 2 && first.is_none_or(computes) {
+        return Ok(None);
+    }
+    let stored: Vec<&str> = stored.into_iter().collect();
+    tracing::warn!(
+        "{}: {} becomes f32 on this device",
+        weights.path().display(),
+        stored.join(" and ")
+    );
+    Ok(Some(DType::F32))
+}
+
+/// Writes a whole file, naming it if that fails.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    write_whole(path, bytes).map_err(TrainError::io("write", path))
+}

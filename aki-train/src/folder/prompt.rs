@@ -1,0 +1,134 @@
+//! Texts and pictures as the network takes them.
+
+use aki_data::{Message, Picture, Role, Sequence};
+use aki_model::MediaSpan;
+use aki_model::attention::{AttentionLayout, Document};
+use aki_model::generate::Prompt;
+use burn::module::Module;
+use burn::tensor::{Tensor, TensorData};
+
+use super::ModelFolder;
+use crate::TrainError;
+
+impl ModelFolder {
+    /// A question about some pictures, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Data`] if the text cannot be encoded.
+    pub fn prompt(&self, question: &str, pictures: &[&Picture]) -> Result<Prompt, TrainError> {
+        let question = Message {
+            role: Role::User,
+            text: question.to_owned(),
+            pictures: pictures.len(),
+        };
+        self.conversation(&[question], pictures)
+    }
+
+    /// A conversation of several turns; its messages say how many of the pictures each shows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompt`].
+    pub fn conversation(
+        &self,
+        messages: &[Message],
+        pictures: &[&Picture],
+    ) -> Result<Prompt, TrainError> {
+        let media_len = self.config.model.media_len();
+        let tokenizer = &self.tokenizer;
+        let sequence = match &self.chat_template {
+            Some(template) => template.prompt(tokenizer, messages, media_len)?,
+            None => self
+                .template()
+                .conversation(tokenizer, messages, media_len)?,
+        };
+        self.prepared(sequence, pictures)
+    }
+
+    /// A prompt as it is, special tokens and `<image>` spelled out in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompt`], or if there are not as many pictures as `<image>`.
+    pub fn raw_prompt(&self, text: &str, pictures: &[&Picture]) -> Result<Prompt, TrainError> {
+        let media_len = self.config.model.media_len();
+        let sequence = Sequence::from_raw_prompt(&self.tokenizer, text, media_len)?;
+        self.prepared(sequence, pictures)
+    }
+
+    /// A sequence with its pictures.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Request`] if it is empty, if there are not as many pictures as `<image>`, or if the
+    /// text is longer than the model can take.
+    pub fn prepared(
+        &self,
+        sequence: Sequence,
+        pictures: &[&Picture],
+    ) -> Result<Prompt, TrainError> {
+        let (len, places) = (sequence.input_ids.len(), sequence.media.len());
+        if len == 0 {
+            return Err(TrainError::Request("the prompt is empty".to_owned()));
+        }
+        if places != pictures.len() {
+            return Err(TrainError::Request(format!(
+                "<image> stands {places} times in the prompt, and the pictures given are {}",
+                pictures.len()
+            )));
+        }
+        self.check_length("the prompt", len)?;
+        let document = Document {
+            tokens: 0..len,
+            media: sequence.media.clone(),
+            question_end: sequence.question_end,
+        };
+        let layout = AttentionLayout::from_spans(self.config.attention, len, &[vec![document]])
+            .map_err(|error| TrainError::Request(error.to_string()))?;
+        let span = |(picture, tokens)| MediaSpan {
+            row: 0,
+            tokens,
+            picture,
+        };
+        Ok(Prompt {
+            input_ids: sequence.input_ids,
+            pixels: self.pixels(pictures),
+            spans: (0..).zip(sequence.media).map(span).collect(),
+            layout,
+        })
+    }
+
+    /// Whether a text is one that the model can take.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Request`] if it is too long.
+    pub fn check_length(&self, what: &str, len: usize) -> Result<(), TrainError> {
+        match self.config.model.language.max_position_embeddings {
+            Some(longest) if len > longest => Err(TrainError::Request(format!(
+                "{what} has {len} tokens, and the model takes {longest}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Pictures as the vision tower takes them, `[pictures, 3, image_size, image_size]`.
+    pub(crate) fn pixels(&self, pictures: &[&Picture]) -> Option<Tensor<4>> {
+        if pictures.is_empty() {
+            return None;
+        }
+        let side = self.config.model.vision.image_size;
+        let (mean, std) = (self.config.norm_mean, self.config.norm_std);
+        let values: Vec<f32> = pictures
+            .iter()
+            .flat_map(|picture| {
+                let picture = picture.resize(side as u32, side as u32);
+                picture.normalised_chw(mean, std)
+            })
+            .collect();
+        let device = self.aki.devices().swap_remove(0);
+        let data = TensorData::new(values, [pictures.len(), 3, side, side]);
+        Some(Tensor::from_data(data, &device))
+    }
+}
