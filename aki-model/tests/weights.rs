@@ -351,6 +351,36 @@ fn latents_of_another_number_are_drawn_anew() {
 }
 
 #[test]
+fn a_pooling_head_may_be_left_out() {
+    let config = fixture_config();
+    let whole = Checkpoint::open(&fixture()).unwrap();
+    let parts = [
+        "vision_encoder.e",
+        "vision_encoder.p",
+        "vision_tokenizer.",
+        "lang_model.",
+    ];
+    let parts = parts.into_iter().map(|part| whole.part(part, part));
+    let headless = parts.reduce(Checkpoint::or).unwrap();
+    assert!(headless.tensors().len() < whole.tensors().len());
+    weights::load(config.undrawn(392, &Device::flex()), &headless, None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let written = conversion(&config, Some(&headless))
+        .write(folder.path())
+        .unwrap();
+    assert!(
+        written
+            .drawn
+            .iter()
+            .all(|name| name.starts_with("vision_encoder.head."))
+    );
+    assert_eq!(
+        written.drawn.len(),
+        whole.tensors().len() - headless.tensors().len()
+    );
+}
+
+#[test]
 fn an_index_is_held_against_its_shards() {
     let config = fixture_config();
     let source = Checkpoint::open(&fixture()).unwrap();

@@ -10,10 +10,13 @@ use super::names::Parameter;
 /// Tensors of published checkpoints that are worked out anew and never read.
 const BUFFERS: [&str; 2] = ["position_ids", "rotary_emb.inv_freq"];
 
+const POOLING_HEAD: &str = "vision_encoder.head.";
+
 /// What may be lacking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Allow {
-    /// Latents may be more or fewer, as in the original; they are drawn anew.
+    /// Latents may be more or fewer, as in the original; they are drawn anew. So is a pooling head that is
+    /// not there.
     Latents,
     /// Also what a pre-training begins with: the resampler or projector, the tables of added tokens, the
     /// head's biases, and rows of embedding and head for words beyond the pretrained ones.
@@ -47,8 +50,13 @@ pub(super) fn fit(
         !(BUFFERS.iter().any(|buffer| name.ends_with(buffer))
             || tied && name.ends_with("lm_head.weight"))
     });
+    // Nothing is computed with SigLIP's pooling head: a checkpoint may leave it out as a whole.
+    let headless = !left.keys().any(|name| name.starts_with(POOLING_HEAD));
     for (name, shape) in wanted.iter().flat_map(|parameter| &parameter.tensors) {
         match left.remove(name) {
+            None if headless && name.starts_with(POOLING_HEAD) => {
+                gaps.insert(name.clone(), Gap::All);
+            }
             None if allow == Allow::NewParts && is_new(name) => {
                 gaps.insert(name.clone(), Gap::All);
             }

@@ -7,6 +7,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 
 use super::WeightsError;
 use super::checkpoint::Checkpoint;
+use super::error::some;
 use super::fit::{Allow, Gap, fit};
 use super::names::{Parameter, Place, Projections, parameters};
 use crate::Aki;
@@ -38,10 +39,12 @@ pub fn load_module<M: Module>(
 ) -> Result<M, WeightsError> {
     let wanted = parameters(&module, projections, prefix);
     let gaps = fit(&wanted, checkpoint, Allow::Latents)?;
-    for name in gaps.keys() {
-        let path = checkpoint.path().display();
+    if !gaps.is_empty() {
+        let names: Vec<String> = gaps.keys().cloned().collect();
         tracing::warn!(
-            "{path}: {name} has another number of rows than the model's; it is drawn anew"
+            "{}: not there in the model's shape, and drawn anew: {}",
+            checkpoint.path().display(),
+            some(&names)
         );
     }
     let mut loader = Loader {
