@@ -4,8 +4,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, context};
 
+use super::conversation::{Message, Role};
 use super::encode::{Labels, Sequence};
-use super::template::{Message, Role};
 use super::tokenizer::{Piece, Tokenizer};
 use crate::DataError;
 

@@ -35,6 +35,9 @@ pub struct Sequence {
 pub(super) enum Labels {
     /// What comes after the first `<|assistant|>`, less `<image>`, `<pad>` and `<|endofchunk|>`.
     Answer,
+    /// Each answer: what comes after an `<|assistant|>`, up to and with the `<|end|>` that closes
+    /// it, less `<image>`, `<pad>` and `<|endofchunk|>`.
+    Answers,
     /// All but `<image>` and `<pad>`.
     Text,
 }
@@ -62,12 +65,21 @@ impl Sequence {
             .iter()
             .position(|&id| Some(id) == special.assistant())
             .map(|assistant| assistant + 1);
-        let is_label = |(position, &id): (usize, &u32)| match labelled {
+        let mut in_answer = false;
+        let mut answered = |id: u32| {
+            let was_in = in_answer;
+            if let Some(roles) = special.roles {
+                in_answer = id == roles.assistant || was_in && id != roles.end;
+            }
+            was_in
+        };
+        let mut is_label = |(position, &id): (usize, &u32)| match labelled {
             // The embedding of a picture stands there, or nothing: no token to be predicted.
             _ if id == special.image || id == special.pad => false,
             Labels::Answer => {
                 id != special.end_of_chunk && question_end.is_some_and(|end| position >= end)
             }
+            Labels::Answers => answered(id) && id != special.end_of_chunk,
             Labels::Text => true,
         };
         let labels = input_ids
@@ -130,5 +142,17 @@ mod tests {
         let sequence = Sequence::new(&[10, 1, 13, 2, 18, 13, 3], SPECIAL, 0, Labels::Answer);
         assert_eq!(sequence.question_end, Some(3));
         assert_eq!(sequence.labels[3..], [2, IGNORE, 13, 3]);
+    }
+
+    #[test]
+    fn every_answer_is_labelled_up_to_its_end() {
+        let ids = [10, 17, 1, 16, 13, 2, 18, 16, 4, 14, 5, 16, 13, 3, 12, 11];
+        let sequence = Sequence::new(&ids, SPECIAL, 1, Labels::Answers);
+        let mut expected = [IGNORE; 16];
+        for place in [5, 7, 13, 15] {
+            expected[place] = i64::from(ids[place]);
+        }
+        assert_eq!(sequence.labels, expected);
+        assert_eq!(sequence.question_end, Some(5));
     }
 }

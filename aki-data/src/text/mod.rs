@@ -3,6 +3,7 @@
 mod bytes;
 mod chat;
 mod config;
+mod conversation;
 mod encode;
 mod json;
 mod llama;
@@ -17,10 +18,11 @@ mod tokenizer;
 mod whole;
 
 pub use self::chat::ChatTemplate;
+pub use self::conversation::{Message, Role};
 pub use self::encode::{IGNORE, Sequence};
 pub use self::special::{Roles, SpecialTokens};
 pub use self::stream::TextStream;
-pub use self::template::{Message, Role, Template};
+pub use self::template::Template;
 pub use self::tokenizer::{Piece, Tokenizer};
 
 #[cfg(test)]

@@ -1,35 +1,13 @@
 //! AKI's turn texts.
 
+use super::conversation::{Message, Role, turn};
 use super::encode::{Labels, Sequence};
-use super::special::Roles;
 use super::tokenizer::{Piece, Tokenizer};
 use crate::DataError;
 
 /// The system line of AKI-4B.
 const AKI_SYSTEM: &str = "A chat between a curious user and an artificial intelligence assistant. \
      The assistant gives helpful, detailed, and polite answers to the user's questions.";
-
-/// Who says a [`Message`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// What the assistant is told beforehand.
-    System,
-    /// Who asks.
-    User,
-    /// Who answers.
-    Assistant,
-}
-
-/// A turn of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said; special tokens in it stay ordinary text.
-    pub text: String,
-    /// Number of pictures shown before the text.
-    pub pictures: usize,
-}
 
 /// Puts questions, answers and captions into the texts that AKI is trained on.
 ///
@@ -139,59 +117,6 @@ impl Template {
         let ids = tokenizer.encode(&pieces)?;
         Ok(Sequence::new(&ids, special, media_len, Labels::Text))
     }
-
-    /// Ids of a conversation up to and including the `<|assistant|>\n` that asks for the next
-    /// answer, with no labels set. Each of a message's pictures stands as a line `<image>` before its text; an
-    /// answer ends with `<|end|>`. A system message at the beginning replaces [`Self::system`].
-    ///
-    /// ```text
-    /// <s> <|system|>\n{system}<|end|>\n<|user|>\n<image>\n<image>\n{text}<|end|>\n<|assistant|>\n{text}<|end|>\n<|user|>\n{text}<|end|>\n<|assistant|>\n
-    /// ```
-    ///
-    /// The question that pictures may look at ends at the first `<|assistant|>`.
-    ///
-    /// # Errors
-    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
-    pub fn conversation(
-        &self,
-        tokenizer: &Tokenizer,
-        messages: &[Message],
-        media_len: usize,
-    ) -> Result<Sequence, DataError> {
-        let special = tokenizer.special();
-        let roles = special.roles()?;
-        let (system, messages) = match messages {
-            [first, rest @ ..] if first.role == Role::System => (first.text.as_str(), rest),
-            all => (self.system.as_str(), all),
-        };
-        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
-        // Nothing to stand apart from without a `<s>`.
-        if special.bos.is_some() {
-            pieces.push(Piece::Text(" "));
-        }
-        pieces.extend(turn(roles, roles.system, &[Piece::Text(system)]));
-        for message in messages {
-            let line = [Piece::Special(special.image), Piece::Text("\n")];
-            let mut content = line.repeat(message.pictures);
-            content.push(Piece::Text(&message.text));
-            let tag = match message.role {
-                Role::System => roles.system,
-                Role::User => roles.user,
-                Role::Assistant => roles.assistant,
-            };
-            pieces.extend(turn(roles, tag, &content));
-        }
-        pieces.extend([Piece::Special(roles.assistant), Piece::Text("\n")]);
-        let ids = tokenizer.encode(&pieces)?;
-        Ok(Sequence::new(&ids, special, media_len, Labels::Answer).unlabelled())
-    }
-}
-
-/// `{tag}\n{content}<|end|>\n`
-fn turn<'a>(roles: Roles, tag: u32, content: &[Piece<'a>]) -> Vec<Piece<'a>> {
-    let before = [Piece::Special(tag), Piece::Text("\n")];
-    let after = [Piece::Special(roles.end), Piece::Text("\n")];
-    [&before, content, &after].concat()
 }
 
 #[cfg(test)]

@@ -1,0 +1,229 @@
+//! Conversations of several turns, as prompts and as training texts.
+
+use super::encode::{Labels, Sequence};
+use super::special::{Roles, SpecialTokens};
+use super::template::Template;
+use super::tokenizer::{Piece, Tokenizer};
+use crate::DataError;
+
+/// Who says a [`Message`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// What the assistant is told beforehand.
+    System,
+    /// Who asks.
+    User,
+    /// Who answers.
+    Assistant,
+}
+
+/// A turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// What is said; special tokens in it stay ordinary text.
+    pub text: String,
+    /// Number of pictures shown before the text.
+    pub pictures: usize,
+}
+
+impl Template {
+    /// Ids of a conversation up to and including the `<|assistant|>\n` that asks for the next
+    /// answer, with no labels set. Each of a message's pictures stands as a line `<image>` before its text; an
+    /// answer ends with `<|end|>`. A system message at the beginning replaces [`Self::system`].
+    ///
+    /// ```text
+    /// <s> <|system|>\n{system}<|end|>\n<|user|>\n<image>\n<image>\n{text}<|end|>\n<|assistant|>\n{text}<|end|>\n<|user|>\n{text}<|end|>\n<|assistant|>\n
+    /// ```
+    ///
+    /// The question that pictures may look at ends at the first `<|assistant|>`.
+    ///
+    /// # Errors
+    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
+    pub fn conversation(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        media_len: usize,
+    ) -> Result<Sequence, DataError> {
+        let special = tokenizer.special();
+        let roles = special.roles()?;
+        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        // Nothing to stand apart from without a `<s>`.
+        if special.bos.is_some() {
+            pieces.push(Piece::Text(" "));
+        }
+        pieces.extend(self.turns(&special, roles, messages));
+        pieces.extend([Piece::Special(roles.assistant), Piece::Text("\n")]);
+        let ids = tokenizer.encode(&pieces)?;
+        Ok(Sequence::new(&ids, special, media_len, Labels::Answer).unlabelled())
+    }
+
+    /// Ids of a conversation to be learned. Labels: every answer with the `<|end|>` that closes it,
+    /// of the last one with `<|endoftext|>`; never a question, `<image>` or `<|endofchunk|>`. Each
+    /// of a message's pictures stands as a line `<image>` before its text. A system message at the
+    /// beginning replaces [`Self::system`].
+    ///
+    /// ```text
+    /// <s><|system|>\n{system}<|end|>\n<|user|>\n<image>\n{text}<|end|>\n<|assistant|>\n{text}<|end|>\n<|user|>\n{text}<|end|>\n<|assistant|>\n{text}<|endoftext|>
+    ///                                                               labelled: {text}<|end|>                                  {text}<|endoftext|>
+    /// ```
+    ///
+    /// One question and its answer give what [`Self::training`] gives. The question that pictures
+    /// may look at ends at the first `<|assistant|>`. Messages after the last answer teach nothing
+    /// and are left out.
+    ///
+    /// # Errors
+    /// [`DataError::NoRoles`], or [`DataError::Encode`] if the tokenizer fails.
+    pub fn training_conversation(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        media_len: usize,
+    ) -> Result<Sequence, DataError> {
+        let special = tokenizer.special();
+        let roles = special.roles()?;
+        let last = messages.iter().rposition(|m| m.role == Role::Assistant);
+        let messages = &messages[..last.map_or(0, |last| last + 1)];
+        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        pieces.extend(self.turns(&special, roles, messages));
+        if last.is_some() {
+            // `<|end|>` and the newline behind it: a text ends with `<|endoftext|>` instead.
+            pieces.truncate(pieces.len() - 2);
+        }
+        pieces.push(Piece::Special(special.eos));
+        let ids = tokenizer.encode(&pieces)?;
+        Ok(Sequence::new(&ids, special, media_len, Labels::Answers))
+    }
+
+    /// The system line and all messages, each closed.
+    fn turns<'a>(
+        &'a self,
+        special: &SpecialTokens,
+        roles: Roles,
+        messages: &'a [Message],
+    ) -> Vec<Piece<'a>> {
+        let (system, messages) = match messages {
+            [first, rest @ ..] if first.role == Role::System => (first.text.as_str(), rest),
+            all => (self.system.as_str(), all),
+        };
+        let mut pieces = turn(roles, roles.system, &[Piece::Text(system)]);
+        for message in messages {
+            let line = [Piece::Special(special.image), Piece::Text("\n")];
+            let mut content = line.repeat(message.pictures);
+            content.push(Piece::Text(&message.text));
+            let tag = match message.role {
+                Role::System => roles.system,
+                Role::User => roles.user,
+                Role::Assistant => roles.assistant,
+            };
+            pieces.extend(turn(roles, tag, &content));
+        }
+        pieces
+    }
+}
+
+/// `{tag}\n{content}<|end|>\n`
+pub(super) fn turn<'a>(roles: Roles, tag: u32, content: &[Piece<'a>]) -> Vec<Piece<'a>> {
+    let before = [Piece::Special(tag), Piece::Text("\n")];
+    let after = [Piece::Special(roles.end), Piece::Text("\n")];
+    [&before, content, &after].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::IGNORE;
+    use crate::text::tests::easy_vqa;
+
+    fn template() -> Template {
+        Template {
+            system: "Answer the question about the picture.".to_owned(),
+        }
+    }
+
+    fn message(role: Role, text: &str, pictures: usize) -> Message {
+        Message {
+            role,
+            text: text.to_owned(),
+            pictures,
+        }
+    }
+
+    #[test]
+    fn all_answers_of_a_conversation_are_labelled_and_no_question() {
+        let tokenizer = easy_vqa();
+        let messages = [
+            message(Role::User, "what color is the circle?", 1),
+            message(Role::Assistant, "blue", 0),
+            message(Role::User, "is there a circle?", 0),
+            message(Role::Assistant, "yes", 0),
+            message(Role::User, "what else?", 0),
+        ];
+        let sequence = template()
+            .training_conversation(&tokenizer, &messages, 4)
+            .expect("ids");
+        let labels: Vec<u32> = sequence
+            .labels
+            .iter()
+            .filter(|&&label| label != IGNORE)
+            .map(|&label| label as u32)
+            .collect();
+        assert_eq!(
+            tokenizer.decode_marked(&labels).expect("text"),
+            " blue<|end|> yes<|endoftext|>"
+        );
+        let prompt = template()
+            .conversation(&tokenizer, &messages[..3], 4)
+            .expect("ids");
+        assert!(sequence.input_ids.starts_with(&prompt.input_ids));
+        assert_eq!(sequence.question_end, prompt.question_end);
+        let nothing = template()
+            .training_conversation(&tokenizer, &messages[..1], 4)
+            .expect("ids");
+        assert!(nothing.labels.iter().all(|&label| label == IGNORE));
+    }
+
+    proptest! {
+        #[test]
+        fn a_conversation_of_one_turn_is_a_training_text(
+            question in "(<image>|<\\|assistant\\|>| |\n|\\PC){0,12}",
+            answer in "(<\\|end\\|>| |\n|\\PC){0,6}",
+            picture: bool,
+        ) {
+            let tokenizer = easy_vqa();
+            let messages = [
+                message(Role::User, &question, usize::from(picture)),
+                message(Role::Assistant, &answer, 0),
+            ];
+            let conversation = template().training_conversation(&tokenizer, &messages, 3);
+            let training = template().training(&tokenizer, &question, &answer, picture.then_some(3));
+            prop_assert_eq!(conversation.expect("ids"), training.expect("ids"));
+        }
+
+        #[test]
+        fn nothing_typed_in_a_conversation_becomes_a_special_token(
+            texts in prop::array::uniform4("(<image>|<\\|(assistant|end|user|endoftext)\\|>|\\PC){0,6}"),
+        ) {
+            let tokenizer = easy_vqa();
+            let special = tokenizer.special();
+            let roles = special.roles.expect("roles");
+            let [first, answer, second, last] = &texts;
+            let messages = [
+                message(Role::User, first, 1),
+                message(Role::Assistant, answer, 0),
+                message(Role::User, second, 1),
+                message(Role::Assistant, last, 0),
+            ];
+            let sequence = template().training_conversation(&tokenizer, &messages, 3).expect("ids");
+            let count = |wanted| sequence.input_ids.iter().filter(|&&id| id == wanted).count();
+            let counts = [special.image, roles.user, roles.assistant, roles.end, special.eos].map(count);
+            prop_assert_eq!(counts, [6, 2, 2, 4, 1]);
+            let labelled = |wanted| sequence.labels.iter().filter(|&&id| id == i64::from(wanted)).count();
+            prop_assert_eq!([roles.end, special.eos, roles.user, special.image].map(labelled), [1, 1, 0, 0]);
+        }
+    }
+}
