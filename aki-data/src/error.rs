@@ -26,6 +26,23 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A file of annotations is not what it should be.
+    #[error(
+        "cannot use annotations {} (line {line}, column {column}): {reason}; is it the file of \
+         this kind of source, and whole?",
+        path.display()
+    )]
+    Annotations {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+
     /// A shard is cut off or damaged.
     #[error(
         "damaged tar shard {} ({}): {reason}; copy or download it again",

@@ -16,6 +16,7 @@
 #![deny(missing_docs)]
 
 pub mod batch;
+pub mod datasets;
 pub mod error;
 pub mod image;
 pub mod order;
@@ -23,6 +24,7 @@ pub mod shards;
 pub mod text;
 
 pub use self::batch::{Batch, Batcher, Media, Row, Target};
+pub use self::datasets::{Dataset, Record, Region};
 pub use self::error::DataError;
 pub use self::image::{Augmentation, Picture};
 pub use self::order::{Order, item_rng};
