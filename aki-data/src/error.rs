@@ -124,6 +124,47 @@ pub enum DataError {
         needs: &'static str,
     },
 
+    /// Names of shards, or what stands beside them, cannot be used.
+    #[error("cannot use the shards {pattern}: {reason}")]
+    Shards {
+        /// The pattern or the file.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// More samples than allowed were broken.
+    #[error(
+        "{bad} of {seen} samples cannot be used ({reasons}), more than the share of \
+         {max_bad_share} allowed; the last was {last}; mend the data, or raise the share"
+    )]
+    TooManyBroken {
+        /// Broken samples.
+        bad: u64,
+        /// All samples looked at.
+        seen: u64,
+        /// Share that is allowed.
+        max_bad_share: f64,
+        /// Counts by reason.
+        reasons: String,
+        /// The last broken sample, with shard, key and reason.
+        last: String,
+    },
+
+    /// A stream of samples cannot be set up so.
+    #[error("cannot stream the shards: {reason}")]
+    Stream {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    /// A stream cannot go on where it was.
+    #[error("cannot resume the data stream: {reason}")]
+    Resume {
+        /// What differs, and what to do.
+        reason: String,
+    },
+
     /// A batch of no items was asked for.
     #[error("a batch needs at least one sample; check that the data set is not empty")]
     EmptyBatch,

@@ -20,7 +20,9 @@ pub mod datasets;
 pub mod error;
 pub mod image;
 pub mod order;
+pub mod pretraining;
 pub mod shards;
+pub mod stream;
 pub mod text;
 
 pub use self::batch::{Batch, Batcher, Media, Row, Target};

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Keeps the permutation of pass 7 apart from the augmentation of item 7.
@@ -65,32 +65,38 @@ impl Order {
 /// The random numbers of one item (augmentation, choice of questions), a pure
 /// function of the seed and the item's number in the stream.
 pub fn item_rng(seed: u64, item: usize) -> ChaCha8Rng {
-    keyed_rng(seed, ITEM_DOMAIN, item as u64)
+    keyed_rng(seed, ITEM_DOMAIN, item as u64, 0)
 }
 
-/// Fisher-Yates over `0..n`.
 fn permutation(seed: u64, pass: usize, n: usize) -> Vec<usize> {
-    let mut rng = keyed_rng(seed, ORDER_DOMAIN, pass as u64);
     let mut indices: Vec<usize> = (0..n).collect();
-    for last in (1..n).rev() {
-        indices.swap(last, rng.random_range(0..=last));
-    }
+    shuffle(
+        &mut indices,
+        &mut keyed_rng(seed, ORDER_DOMAIN, pass as u64, 0),
+    );
     indices
 }
 
-/// The three numbers become the cipher's key, so that no two triples share a stream.
-fn keyed_rng(seed: u64, domain: u64, number: u64) -> ChaCha8Rng {
+/// Fisher-Yates.
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut impl Rng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, rng.random_range(0..=last));
+    }
+}
+
+/// The four numbers become the cipher's key, so that no two quadruples share a stream.
+pub(crate) fn keyed_rng(seed: u64, domain: u64, number: u64, rank: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&domain.to_le_bytes());
     key[16..24].copy_from_slice(&number.to_le_bytes());
+    key[24..].copy_from_slice(&rank.to_le_bytes());
     ChaCha8Rng::from_seed(key)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand::Rng;
 
     use super::*;
 
@@ -128,6 +134,6 @@ mod tests {
         assert_eq!(first(1, 2), first(1, 2));
         assert_ne!(first(1, 2), first(1, 3));
         assert_ne!(first(1, 2), first(2, 2));
-        assert_ne!(first(1, 2), keyed_rng(1, ORDER_DOMAIN, 2).next_u64());
+        assert_ne!(first(1, 2), keyed_rng(1, ORDER_DOMAIN, 2, 0).next_u64());
     }
 }

@@ -7,6 +7,7 @@ mod gif;
 mod jpeg;
 mod picture;
 mod resize;
+mod size;
 mod tiff;
 
 pub use self::augment::Augmentation;

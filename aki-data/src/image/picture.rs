@@ -5,7 +5,7 @@ use std::path::Path;
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, RgbImage};
 
-use super::{decode, resize};
+use super::{decode, resize, size};
 use crate::DataError;
 
 /// An RGB picture of 8 bits a channel.
@@ -44,6 +44,17 @@ impl Picture {
     pub fn decode_upright(bytes: &[u8], name: &str) -> Result<Self, DataError> {
         let (picture, orientation) = decoded(bytes, name)?;
         Ok(picture.turned(orientation))
+    }
+
+    /// Width and height of an encoded picture, by its header; of a GIF its screen's.
+    ///
+    /// # Errors
+    /// [`DataError::Picture`] if the bytes begin like no picture.
+    pub fn size(bytes: &[u8], name: &str) -> Result<(u32, u32), DataError> {
+        size::size(bytes).map_err(|reason| DataError::Picture {
+            name: name.to_owned(),
+            reason,
+        })
     }
 
     /// Reads and decodes a picture file.
@@ -165,6 +176,9 @@ mod tests {
         let error = Picture::decode(&bytes, "huge.png").expect_err("too large");
         assert!(error.to_string().contains("65535 x 65535"), "{error}");
         assert!(error.to_string().contains("huge.png"), "{error}");
+        let size = Picture::size(&bytes, "huge.png").expect("a sound header");
+        assert_eq!(size, (65_535, 65_535));
+        assert!(Picture::size(b"no picture", "a").is_err());
     }
 
     fn crc32(bytes: &[u8]) -> u32 {

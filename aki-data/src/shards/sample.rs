@@ -1,6 +1,7 @@
 //! One sample: the members of a shard that share a key.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::conversation::{Turn, read_turns};
 use crate::Picture;
@@ -35,9 +36,37 @@ pub struct Skipped {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SkipReason {
+    /// The shard is cut off, damaged or cannot be opened; nothing after the key was read.
+    #[error("the shard is damaged here: {reason}")]
+    Tar {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key would lead out of a folder if it were a file's name.
+    #[error("its name leads out of the archive")]
+    Name,
+    /// A member or a picture is above its limit.
+    #[error("its {what} of {size} is above the limit of {limit}")]
+    TooLarge {
+        /// Which member, or a picture's pixels.
+        what: &'static str,
+        /// Bytes or pixels.
+        size: u64,
+        /// As many are allowed.
+        limit: u64,
+    },
     /// No member with a picture's extension.
     #[error("no .png, .jpg or .jpeg member")]
     NoPicture,
+    /// No picture of a page is large enough and like one of its sentences.
+    #[error("none of its pictures is large enough and fits a sentence")]
+    NoPictureFits,
+    /// A member that this kind of data needs is missing.
+    #[error("no .{extension} member")]
+    Missing {
+        /// Its extension.
+        extension: &'static str,
+    },
     /// Two members of the same kind.
     #[error("more than one {kind} member")]
     Twice {
@@ -53,6 +82,12 @@ pub enum SkipReason {
     /// The `.txt` member is not UTF-8.
     #[error("the .txt member is not UTF-8")]
     Caption,
+    /// The `.txt` member holds no caption of its kind.
+    #[error("the .txt member cannot be used: {reason}")]
+    Text {
+        /// What is wrong.
+        reason: String,
+    },
     /// The `.json` member is no record.
     #[error("the .json member cannot be used: {reason}")]
     Json {
@@ -61,21 +96,45 @@ pub enum SkipReason {
     },
 }
 
+impl SkipReason {
+    /// The kind of fault, by which skipped samples are counted.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tar { .. } => "damaged shard",
+            Self::Name => "unsafe name",
+            Self::TooLarge { .. } => "too large",
+            Self::NoPicture => "no picture",
+            Self::NoPictureFits => "no picture fits",
+            Self::Missing { .. } => "missing member",
+            Self::Twice { .. } => "member twice",
+            Self::Picture { .. } => "broken picture",
+            Self::Caption => "text not UTF-8",
+            Self::Text { .. } => "unusable text",
+            Self::Json { .. } => "unusable json",
+        }
+    }
+}
+
 /// The members of one key, as bytes.
-#[derive(Debug, Default)]
-pub(super) struct Members {
-    pub(super) key: String,
-    picture: Option<Vec<u8>>,
-    caption: Option<Vec<u8>>,
-    json: Option<Vec<u8>>,
-    twice: Option<&'static str>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSample {
+    /// The shard.
+    pub shard: Arc<Path>,
+    /// Name of the members in the shard, without the extension.
+    pub key: String,
+    /// The `png`, `jpg` or `jpeg` member.
+    pub picture: Option<Vec<u8>>,
+    /// The `txt` member.
+    pub text: Option<Vec<u8>>,
+    /// The `json` member.
+    pub json: Option<Vec<u8>>,
 }
 
 /// What a member is, by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemberKind {
     Picture,
-    Caption,
+    Text,
     Json,
 }
 
@@ -84,53 +143,56 @@ impl MemberKind {
     pub(super) fn of(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "png" | "jpg" | "jpeg" => Some(Self::Picture),
-            "txt" => Some(Self::Caption),
+            "txt" => Some(Self::Text),
             "json" => Some(Self::Json),
             _ => None,
         }
     }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Picture => "picture",
+            Self::Text => "caption",
+            Self::Json => "json",
+        }
+    }
 }
 
-impl Members {
-    pub(super) fn new(key: String) -> Self {
+impl RawSample {
+    pub(super) fn new(shard: Arc<Path>, key: String) -> Self {
         Self {
+            shard,
             key,
-            ..Self::default()
+            picture: None,
+            text: None,
+            json: None,
         }
     }
 
-    pub(super) fn add(&mut self, kind: MemberKind, bytes: Vec<u8>) {
-        let (place, name) = match kind {
-            MemberKind::Picture => (&mut self.picture, "picture"),
-            MemberKind::Caption => (&mut self.caption, "caption"),
-            MemberKind::Json => (&mut self.json, "json"),
-        };
-        if place.replace(bytes).is_some() {
-            self.twice = Some(name);
+    /// The place of a member.
+    pub(super) fn member(&mut self, kind: MemberKind) -> &mut Option<Vec<u8>> {
+        match kind {
+            MemberKind::Picture => &mut self.picture,
+            MemberKind::Text => &mut self.text,
+            MemberKind::Json => &mut self.json,
         }
     }
 
     /// The sample, or why it is none.
-    pub(super) fn into_sample(self, shard: &Path) -> Result<Sample, Skipped> {
-        let key = self.key.clone();
-        self.build(shard).map_err(|reason| Skipped {
-            shard: shard.to_owned(),
-            key,
-            reason,
-        })
+    pub(super) fn into_sample(self) -> Result<Sample, Skipped> {
+        let (shard, key) = (self.shard.to_path_buf(), self.key.clone());
+        self.build()
+            .map_err(|reason| Skipped { shard, key, reason })
     }
 
-    fn build(self, shard: &Path) -> Result<Sample, SkipReason> {
-        if let Some(kind) = self.twice {
-            return Err(SkipReason::Twice { kind });
-        }
+    fn build(self) -> Result<Sample, SkipReason> {
         let picture = self.picture.ok_or(SkipReason::NoPicture)?;
         // Decoded whole, since a picture may be cut off behind a sound header.
         if let Err(error) = Picture::decode(&picture, &self.key) {
             let reason = error.to_string();
             return Err(SkipReason::Picture { reason });
         }
-        let caption = match self.caption {
+        let caption = match self.text {
             Some(bytes) => caption(bytes)?,
             None => None,
         };
@@ -140,7 +202,7 @@ impl Members {
         };
         Ok(Sample {
             key: self.key,
-            shard: shard.to_owned(),
+            shard: self.shard.to_path_buf(),
             picture,
             caption,
             turns,
@@ -169,11 +231,11 @@ pub(crate) mod tests {
     }
 
     fn build(members: &[(MemberKind, &[u8])]) -> Result<Sample, SkipReason> {
-        let mut group = Members::new("k".to_owned());
+        let mut sample = RawSample::new(Path::new("s.tar").into(), "k".to_owned());
         for (kind, bytes) in members {
-            group.add(*kind, bytes.to_vec());
+            *sample.member(*kind) = Some(bytes.to_vec());
         }
-        group.into_sample(Path::new("s.tar")).map_err(|skipped| {
+        sample.into_sample().map_err(|skipped| {
             assert_eq!(
                 (skipped.key.as_str(), skipped.shard.as_path()),
                 ("k", Path::new("s.tar"))
@@ -186,7 +248,7 @@ pub(crate) mod tests {
     fn captions_are_trimmed_and_may_be_missing() {
         let png = tiny_png();
         let caption = |text: &[u8]| {
-            let members = [(MemberKind::Picture, &png[..]), (MemberKind::Caption, text)];
+            let members = [(MemberKind::Picture, &png[..]), (MemberKind::Text, text)];
             build(&members).map(|sample| sample.caption)
         };
         assert_eq!(
@@ -208,12 +270,8 @@ pub(crate) mod tests {
         let png = tiny_png();
         let picture = (MemberKind::Picture, &png[..]);
         assert_eq!(
-            build(&[(MemberKind::Caption, b"a")]),
+            build(&[(MemberKind::Text, b"a")]),
             Err(SkipReason::NoPicture)
-        );
-        assert_eq!(
-            build(&[picture, picture]),
-            Err(SkipReason::Twice { kind: "picture" })
         );
         let json = build(&[picture, (MemberKind::Json, b"{")]);
         assert!(matches!(json, Err(SkipReason::Json { .. })), "{json:?}");

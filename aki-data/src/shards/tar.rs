@@ -1,16 +1,15 @@
 //! Reads tar shards and groups their members by key.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::sample::{MemberKind, Members, Sample, Skipped};
+use super::groups::SampleReader;
+use super::limits::Limits;
+use super::sample::{RawSample, Sample, SkipReason, Skipped};
 use crate::DataError;
-
-/// Tar pads every member to whole blocks.
-const BLOCK: u64 = 512;
 
 /// What was found in a list of shards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,111 +44,46 @@ pub fn read_shards(paths: &[PathBuf]) -> Result<ShardContents, DataError> {
 }
 
 fn read_shard(path: &Path) -> Result<ShardContents, DataError> {
-    let io = |source| DataError::Io {
+    let file = File::open(path).map_err(|source| DataError::Io {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(io)?;
-    let file_len = file.metadata().map_err(io)?.len();
-    let mut reading = Reading::default();
-    reading
-        .read(file, file_len, path)
-        .map_err(|reason| DataError::Tar {
-            shard: path.to_owned(),
-            last_key: reading.last_key.take(),
-            reason,
-        })?;
-    Ok(reading.contents)
-}
-
-/// A shard as far as it was read.
-#[derive(Default)]
-struct Reading {
-    contents: ShardContents,
-    last_key: Option<String>,
-}
-
-impl Reading {
-    fn read(&mut self, file: File, file_len: u64, shard: &Path) -> Result<(), String> {
-        let text = |error: std::io::Error| error.to_string();
-        let mut archive = tar::Archive::new(BufReader::new(file));
-        let mut group: Option<Members> = None;
-        let mut members_end = 0;
-        for entry in archive.entries().map_err(text)? {
-            let mut entry = entry.map_err(text)?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let member = split_name(&name).filter(|_| entry.header().entry_type().is_file());
-            if let Some((key, _)) = member {
-                self.close(group.take_if(|open| open.key != key), shard);
+    })?;
+    let mut contents = ShardContents::default();
+    for raw in SampleReader::new(BufReader::new(file), path.into(), Limits::default()) {
+        match raw.and_then(RawSample::into_sample) {
+            Ok(sample) => contents.samples.push(sample),
+            Err(Skipped {
+                reason: SkipReason::Tar { reason },
+                ..
+            }) => {
+                return Err(DataError::Tar {
+                    shard: path.to_owned(),
+                    last_key: contents.samples.pop().map(|sample| sample.key),
+                    reason,
+                });
             }
-            members_end = checked_end(&entry, &name, file_len)?;
-            let Some((key, extension)) = member else {
-                continue;
-            };
-            let members = group.get_or_insert_with(|| Members::new(key.to_owned()));
-            if let Some(kind) = MemberKind::of(extension) {
-                members.add(kind, read_member(&mut entry, &name)?);
-            }
-        }
-        let end = archive.into_inner().stream_position().map_err(text)?;
-        if end <= members_end {
-            return Err("the blocks of zeros that end an archive are missing".to_owned());
-        }
-        self.close(group, shard);
-        Ok(())
-    }
-
-    /// Sorts a group whose members were all read.
-    fn close(&mut self, group: Option<Members>, shard: &Path) {
-        let Some(members) = group else { return };
-        match members.into_sample(shard) {
-            Ok(sample) => {
-                self.last_key = Some(sample.key.clone());
-                self.contents.samples.push(sample);
-            }
-            Err(skipped) => self.contents.skipped.push(skipped),
+            Err(skipped) => contents.skipped.push(skipped),
         }
     }
-}
-
-/// Where a member ends, checked against the file before memory is taken for it:
-/// a damaged header can claim any size.
-fn checked_end<R: Read>(
-    entry: &tar::Entry<'_, R>,
-    name: &str,
-    file_len: u64,
-) -> Result<u64, String> {
-    let size = entry.size();
-    entry
-        .raw_file_position()
-        .checked_add(size)
-        .filter(|&end| end <= file_len)
-        .map(|end| end.next_multiple_of(BLOCK))
-        .ok_or_else(|| format!("member {name} claims {size} bytes, more than the file has left"))
-}
-
-/// Key and extension of a member: the key ends at the first dot of the file name.
-fn split_name(name: &str) -> Option<(&str, &str)> {
-    let file_start = name.rfind('/').map_or(0, |slash| slash + 1);
-    let dot = file_start + name[file_start..].find('.')?;
-    (dot > file_start).then(|| (&name[..dot], &name[dot + 1..]))
-}
-
-fn read_member(entry: &mut impl Read, name: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    entry
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("member {name}: {error}"))?;
-    Ok(bytes)
+    Ok(contents)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::SkipReason;
     use super::super::sample::tests::tiny_png;
     use super::*;
+
+    #[test]
+    fn a_member_twice_is_told() {
+        let png = tiny_png();
+        let contents = read(&shard(&[("a.png", &png), ("a.jpg", &png)])).expect("a good shard");
+        assert_eq!(
+            contents.skipped[0].reason,
+            SkipReason::Twice { kind: "picture" }
+        );
+    }
 
     fn header(name: &str, size: u64) -> tar::Header {
         let mut header = tar::Header::new_ustar();
