@@ -446,8 +446,8 @@ mod tests {
             let entries = prop::collection::vec((inner.clone(), inner), 0..4);
             prop_oneof![
                 items.clone().prop_map(Literal::List),
-                items.prop_map(Literal::Tuple),
-                items.clone().prop_map(Literal::Set),
+                items.clone().prop_map(Literal::Tuple),
+                items.prop_map(Literal::Set),
                 entries.prop_map(Literal::Dict),
             ]
         })
