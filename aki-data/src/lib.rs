@@ -10,6 +10,9 @@
 //!           order::Order chooses which sample comes when
 //! ```
 //!
+//! What is too much for memory comes through [`stream`] instead, and as a
+//! [`pretraining`] sample.
+//!
 //! Everything random is a pure function of a seed and the number of the item in
 //! the stream, so a run that resumes at item `i` sees what it would have seen.
 

@@ -130,10 +130,8 @@ fn samples_are_worked_on_counted_and_resumed() {
             Ok((sample.key, picture.width))
         };
         let kind = PretrainingKind::Caption(CaptionKind::Txt);
-        let limits = Limits::default();
         let tally = Tally::new(share);
-        pretraining_samples(stream, kind, limits, (threads, 8), tally, |_| (), work)
-            .expect("threads")
+        pretraining_samples(stream, kind, threads, 8, tally, |_| (), work).expect("threads")
     };
     let stream = || ShardStream::new(shards.clone(), config).expect("stream");
     let mut all = samples(stream(), 1, 0.2);

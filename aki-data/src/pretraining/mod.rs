@@ -13,6 +13,7 @@ mod assignment;
 mod grounding;
 mod kind;
 pub mod literal;
+mod literal_text;
 mod mmc4;
 mod ocr;
 mod plain;

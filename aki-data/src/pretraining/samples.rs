@@ -1,12 +1,10 @@
 //! Pre-training samples as they come in training: read, drawn, worked on, counted.
 
+use super::kind::PretrainingKind;
+use super::sample::PretrainingSample;
 use crate::DataError;
 use crate::shards::{Skipped, Tally};
 use crate::stream::{Drawn, Prefetch, ShardStream, StreamState, prefetch};
-
-use super::kind::PretrainingKind;
-use super::sample::PretrainingSample;
-use crate::shards::Limits;
 
 /// What a thread made of a sample.
 type Worked<T> = Result<(Result<T, Skipped>, StreamState), DataError>;
@@ -33,12 +31,13 @@ pub struct PretrainingSamples<T> {
 pub fn pretraining_samples<T: Send + 'static>(
     stream: ShardStream,
     kind: PretrainingKind,
-    limits: Limits,
-    (threads, ahead): (usize, usize),
+    threads: usize,
+    ahead: usize,
     tally: Tally,
     on_skip: impl FnMut(&Skipped) + Send + 'static,
     work: impl Fn(PretrainingSample) -> Result<T, Skipped> + Clone + Send + 'static,
 ) -> Result<PretrainingSamples<T>, DataError> {
+    let limits = stream.config().limits;
     let whole = move |drawn: Result<Drawn, DataError>| {
         let Drawn { sample, state } = drawn?;
         let sample = sample.and_then(|raw| kind.read(raw, &limits));

@@ -73,6 +73,9 @@ pub fn expand_shards(patterns: &[String]) -> Result<Vec<Shard>, DataError> {
         };
         if pattern == "-" {
             shards.push(Shard::Stdin);
+        } else if pattern.contains("://") {
+            let reason = "remote stores are not read; copy the shards, or pipe one in as `-`";
+            return Err(fault(reason.to_owned()));
         } else if Path::new(pattern).is_file() {
             shards.push(Shard::File(Path::new(pattern).into()));
         } else {
@@ -148,5 +151,7 @@ mod tests {
             [Shard::Stdin]
         );
         assert!(expand_shards(&[]).is_err());
+        let error = expand_shards(&["s3://bucket/{0..9}.tar".to_owned()]).expect_err("remote");
+        assert!(error.to_string().contains("pipe one in"), "{error}");
     }
 }

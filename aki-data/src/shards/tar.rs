@@ -1,4 +1,4 @@
-//! Reads tar shards and groups their members by key.
+//! Reads tar shards whole.
 
 use std::fs::File;
 use std::io::BufReader;

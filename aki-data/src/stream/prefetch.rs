@@ -1,15 +1,18 @@
 //! Work on items by threads, handed out in the items' order.
 
+use std::thread::JoinHandle;
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// What threads make of items, in the order of the items.
 ///
 /// The results do not depend on the number of threads, only the waiting does. If
-/// the work panics, so does the iterator when it comes to that item. Threads stop
-/// soon after this is dropped.
+/// the work or the reading panics, so does this when it comes to that item. Threads
+/// stop soon after it is dropped.
 pub struct Prefetch<T> {
     /// Where each result will arrive, in the order of the items.
     results: Receiver<Receiver<T>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// Reads `items` on one thread and does `work` on each by `threads` more, at most
@@ -44,7 +47,7 @@ where
             }
         })?;
     }
-    spawn("data-reader", move || {
+    let reader = spawn("data-reader", move || {
         for item in items {
             let (result, arrives) = bounded(1);
             if order.send(arrives).is_err() || jobs.send((item, result)).is_err() {
@@ -52,21 +55,29 @@ where
             }
         }
     })?;
-    Ok(Prefetch { results })
+    Ok(Prefetch {
+        results,
+        reader: Some(reader),
+    })
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(work).map(drop)
+    thread.spawn(work)
 }
 
 impl<T> Iterator for Prefetch<T> {
     type Item = T;
 
     /// # Panics
-    /// If the work on this item panicked.
+    /// If the work on this item panicked, or reading it did.
     fn next(&mut self) -> Option<T> {
-        let result = self.results.recv().ok()?;
+        let Ok(result) = self.results.recv() else {
+            // The items ended, or else their reader did before them.
+            let reader = self.reader.take()?;
+            reader.join().expect("reading the samples panicked");
+            return None;
+        };
         Some(result.recv().expect("the work on a sample panicked"))
     }
 }
@@ -113,5 +124,14 @@ mod tests {
     fn a_panic_is_not_swallowed() {
         let work = |n: u32| assert!(n < 3, "as expected in this test");
         prefetch(0..9, 2, 4, work).expect("threads").for_each(drop);
+    }
+
+    #[test]
+    #[should_panic(expected = "reading the samples panicked")]
+    fn a_panic_of_the_reader_is_no_end() {
+        let items = (0..9).inspect(|&n| assert!(n < 3, "as expected in this test"));
+        prefetch(items, 2, 4, |n| n)
+            .expect("threads")
+            .for_each(drop);
     }
 }

@@ -68,6 +68,11 @@ impl ShardStream {
         Ok(stream)
     }
 
+    /// What decides its order.
+    pub fn config(&self) -> &StreamConfig {
+        &self.config
+    }
+
     /// Where the stream is now.
     pub fn state(&self) -> &StreamState {
         &self.state
