@@ -34,6 +34,7 @@ fn a_question_is_answered_with_a_picture_and_without_one() {
     for more in [&image[..], &[]] {
         let ended = generate(&place, "what color is the shape?", more).good();
         assert!(ended.stdout.ends_with('\n'), "{:?}", ended.stdout);
+        assert!(!ended.stdout.starts_with(' '), "{:?}", ended.stdout);
         assert_eq!(ended.stderr, "");
         let again = generate(&place, "what color is the shape?", more).good();
         assert_eq!(ended.stdout, again.stdout);

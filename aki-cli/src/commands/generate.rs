@@ -181,7 +181,11 @@ impl Session {
             max_new_tokens: self.max_new_tokens.min(room),
             prompt_logits,
         };
+        // Some tokenizers begin every word with its blank; on a line of its own the first is idle.
+        let mut begun = false;
         let mut say = |new: &str| -> std::io::Result<()> {
+            let new = if begun { new } else { new.trim_start() };
+            begun |= !new.is_empty();
             if print {
                 write!(out, "{new}")?;
                 out.flush()?;
