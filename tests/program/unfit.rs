@@ -95,6 +95,10 @@ fn what_cannot_be_converted_is_told() {
         (vec!["convert", "absent", "out"], "absent"),
         (vec!["convert", "out"], "what is to be converted?"),
         (
+            vec!["convert", &model, "out", "--projector"],
+            "are for a start from --vision",
+        ),
+        (
             vec!["convert", "--random", "aki-9b", "out"],
             "no preset aki-9b; there are aki-4b, aki-small, aki-tiny",
         ),

@@ -15,9 +15,9 @@ pub struct ConvertArgs {
     /// A folder of a Phi-3, Llama, Mistral or Qwen2 model, for the language model
     #[arg(long, value_name = "DIR")]
     pub language: Option<PathBuf>,
-    /// Latents of the resampler that a start from --vision and --language gets
-    #[arg(long, value_name = "N", default_value_t = 144, value_parser = super::bench::count())]
-    pub latents: usize,
+    /// Latents of the resampler that a start from --vision and --language gets; 144 if left out
+    #[arg(long, value_name = "N", conflicts_with = "projector", value_parser = super::bench::count())]
+    pub latents: Option<usize>,
     /// A projector (a media token for each of the tower's) in place of a resampler
     #[arg(long)]
     pub projector: bool,

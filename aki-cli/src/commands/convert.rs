@@ -39,6 +39,10 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         "{} exists already; name another folder",
         out.display()
     );
+    ensure!(
+        (how.latents.is_none() && !how.projector) || (from.is_none() && how.random.is_none()),
+        "--latents and --projector are for a start from --vision and --language"
+    );
     let plan = match (from, &how.random) {
         (Some(_), Some(_)) => bail!(
             "--random draws all weights: leave {} out",
@@ -198,7 +202,9 @@ fn start(how: &ConvertArgs) -> Result<Plan> {
         vision: VisionConfig::from_hugging_face(&read(vision)?)
             .map_err(|fault| in_file(vision, fault))?,
         resampler: (!how.projector).then_some(ResamplerConfig {
-            num_latents: how.latents,
+            num_latents: how
+                .latents
+                .unwrap_or(ResamplerConfig::default().num_latents),
             ..ResamplerConfig::default()
         }),
         projector: how.projector.then_some(ProjectorConfig {
