@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use aki_data::{Augmentation, Target};
 use aki_model::AkiConfig;
 use aki_model::attention::Policy;
+use aki_model::projector::ProjectorConfig;
 use serde::{Deserialize, Serialize};
 
 use super::source::load;
@@ -245,8 +246,21 @@ impl RunConfig {
 
     /// A run with every key, from which the known keys are learned.
     fn example() -> Self {
-        toml::from_str(include_str!("../../../assets/configs/easy-vqa.toml"))
-            .expect("the built-in run is whole")
+        let mut example: Self =
+            toml::from_str(include_str!("../../../assets/configs/easy-vqa.toml"))
+                .expect("the built-in run is whole");
+        // What most networks leave out.
+        let AkiConfig {
+            vision,
+            projector,
+            language,
+            ..
+        } = &mut example.model;
+        vision.hidden_act = Some(vision.activation());
+        *projector = Some(ProjectorConfig { hidden_size: 1 });
+        language.head_dim = Some(2);
+        language.max_position_embeddings = Some(1);
+        example
     }
 }
 
@@ -275,4 +289,28 @@ fn tidy(path: &Path) -> PathBuf {
         }
     }
     tidied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_most_networks_leave_out_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run.toml");
+        let text = include_str!("../../../assets/configs/easy-vqa.toml")
+            .replace("[model.vision]", "[model.vision]\nhidden_act = \"gelu\"")
+            .replace(
+                "[model.language]",
+                "[model.language]\nmodel_type = \"llama\"\nhead_dim = 16\nmax_position_embeddings = 99",
+            );
+        let (head, tail) = text.split_once("[model.resampler]").unwrap();
+        let (_, tail) = tail.split_once("[model.language]").unwrap();
+        let text = format!("{head}[model.projector]\nhidden_size = 64\n[model.language]{tail}");
+        std::fs::write(&file, text).unwrap();
+        let model = RunConfig::load(&file, &[]).unwrap().model;
+        assert_eq!(model.media_len(), 64);
+        assert_eq!(model.language.head_dim(), 16);
+    }
 }
