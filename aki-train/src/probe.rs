@@ -4,16 +4,17 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use aki_data::{IGNORE, Picture, Sequence};
-use aki_model::attention::{AttentionLayout, Document};
+use aki_data::{Batch, Picture, Row, Sequence};
+use aki_model::Aki;
 use aki_model::weights::gradient_norms;
-use aki_model::{Aki, MediaSpan};
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::data::PolicyBatch;
 use crate::folder::ModelFolder;
+use crate::score::try_score;
 
 /// A line of a samples file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -147,66 +148,39 @@ fn sequence(
 ///
 /// [`TrainError::Request`] if the samples have no labels at all.
 pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<Probe, TrainError> {
-    let Samples {
-        sequences,
-        pictures,
-    } = samples;
-    let rows = sequences.len();
-    let len = sequences
-        .iter()
-        .map(|it| it.input_ids.len())
-        .max()
-        .unwrap_or(0);
-    let pad = model.tokenizer.special().pad;
-    let (mut ids, mut places, mut labels, mut counts) = (vec![], vec![], vec![], vec![]);
-    let (mut documents, mut spans, mut shown) = (vec![], vec![], vec![]);
-    for (row, (sequence, picture)) in sequences.iter().zip(pictures).enumerate() {
-        let own = sequence.input_ids.len();
-        ids.extend(sequence.input_ids.iter().map(|&id| id as i32));
-        ids.resize((row + 1) * len, pad as i32);
-        let before = labels.len();
-        for (at, &label) in sequence.labels.iter().enumerate().skip(1) {
-            if label != IGNORE {
-                places.push(row * len + at - 1);
-                labels.push(label as u32);
-            }
-        }
-        counts.push(labels.len() - before);
-        documents.push(vec![Document {
-            tokens: 0..own,
-            media: sequence.media.clone(),
-            question_end: sequence.question_end,
-        }]);
-        spans.extend(sequence.media.iter().map(|tokens| MediaSpan {
-            row,
-            tokens: tokens.clone(),
-            picture: shown.len(),
-        }));
+    let mut shown = Vec::new();
+    let rows = samples.sequences.iter().zip(&samples.pictures);
+    let rows = rows.map(|(sequence, picture)| {
+        let row = Row::of(sequence, shown.len());
         shown.extend(picture);
-    }
-    if labels.is_empty() {
+        row
+    });
+    let input = PolicyBatch {
+        batch: Batch::new(
+            rows.collect(),
+            &samples.sequences,
+            model.pixel_values(&shown),
+            model.config.model.vision.image_size,
+            model.tokenizer.special().pad,
+        ),
+        policy: model.config.attention,
+    };
+    if input.labels() == 0 {
         return Err(TrainError::Request(
             "no token of these samples has a label".to_owned(),
         ));
     }
-    let layout = AttentionLayout::from_spans(model.config.attention, len, &documents)
-        .map_err(|error| TrainError::Request(error.to_string()))?;
-    let pixels = model.pixels(&shown);
     let aki = if gradients {
         model.aki.train().freeze_vision()
     } else {
         model.aki
     };
-    let device = aki.devices().swap_remove(0);
-    let on_device = |pixels: Tensor<4>| pixels.to_device(&device);
-    let media = pixels.map(|pixels| aki.encode(on_device(pixels)));
-    let ids_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, len]), &device);
-    let hidden = aki.forward(aki.fuse(ids_bt, media, &spans), &layout, None);
-    let scores = aki.score(hidden, &places, &labels);
+    let scores = try_score(&aki, &input).map_err(|error| TrainError::Request(error.to_string()))?;
 
-    let losses: Vec<f64> = scores.losses.into_data().iter::<f64>().collect();
+    let losses: Vec<f64> = scores.tokens.losses.into_data().iter::<f64>().collect();
     let mut left = losses.as_slice();
-    let samples = sequences.iter().zip(counts).map(|(sequence, count)| {
+    let probed = samples.sequences.iter().zip(scores.row_labels);
+    let probed = probed.map(|(sequence, count)| {
         let (own, rest) = left.split_at(count);
         left = rest;
         Probed {
@@ -215,12 +189,12 @@ pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<P
             loss: (count > 0).then(|| own.iter().sum::<f64>() / count as f64),
         }
     });
-    let samples = samples.collect();
-    let count = labels.len() as f64;
+    let samples = probed.collect();
+    let count = losses.len() as f64;
     Ok(Probe {
         samples,
         loss: losses.iter().sum::<f64>() / count,
-        grad_norms: gradients.then(|| norms(&aki, scores.total.div_scalar(count))),
+        grad_norms: gradients.then(|| norms(&aki, scores.tokens.total.div_scalar(count))),
     })
 }
 

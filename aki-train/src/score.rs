@@ -1,6 +1,6 @@
 //! One forward pass over a batch: the loss of every label and the likeliest token in its place.
 
-use aki_model::attention::{AttentionLayout, Document};
+use aki_model::attention::{AttentionLayout, Document, LayoutError};
 use aki_model::{Aki, MediaSpan};
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -22,6 +22,15 @@ pub struct Scores {
 ///
 /// If the batch's spans do not fit its rows, which `aki_data::Batcher` never makes.
 pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
+    try_score(aki, input).expect("the batcher's spans fit its rows")
+}
+
+/// As [`score`], for batches made elsewhere.
+///
+/// # Errors
+///
+/// [`LayoutError`] if the batch's spans do not fit its rows, or not the rule.
+pub fn try_score(aki: &Aki, input: &PolicyBatch) -> Result<Scores, LayoutError> {
     let PolicyBatch { batch, policy } = input;
     let device = burn::module::Module::devices(aki).swap_remove(0);
     let (rows, len, side) = (batch.rows.len(), batch.seq_len, batch.image_size);
@@ -37,8 +46,7 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
             }]
         })
         .collect();
-    let layout = AttentionLayout::from_spans(*policy, len, &documents)
-        .expect("the batcher's spans fit its rows");
+    let layout = AttentionLayout::from_spans(*policy, len, &documents)?;
     let spans: Vec<MediaSpan> = batch
         .rows
         .iter()
@@ -53,22 +61,25 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
         .collect();
 
     let shape = [batch.picture_count, 3, side, side];
-    let pixels = Tensor::<4>::from_data(TensorData::new(batch.pictures.clone(), shape), &device);
+    let media = (batch.picture_count > 0).then(|| {
+        let pixels = TensorData::new(batch.pictures.clone(), shape);
+        aki.encode(Tensor::from_data(pixels, &device))
+    });
     let ids = batch
         .input_ids
         .iter()
         .map(|&id| id as i32)
         .collect::<Vec<_>>();
     let ids_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, len]), &device);
-    let x_btd = aki.fuse(ids_bt, Some(aki.encode(pixels)), &spans);
+    let x_btd = aki.fuse(ids_bt, media, &spans);
     let hidden_btd = aki.forward(x_btd, &layout, None);
 
     let (places, labels, row_labels) = batch.labelled();
-    Scores {
+    Ok(Scores {
         tokens: aki.score(hidden_btd, &places, &labels),
         labels,
         row_labels,
-    }
+    })
 }
 
 impl Scores {

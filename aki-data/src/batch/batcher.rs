@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rayon::prelude::*;
 
-use super::layout::{Batch, EncodedRow, Media, Row, pad_right};
+use super::layout::{Batch, EncodedRow, Row};
 use super::target::{Target, draw_turns};
 use crate::shards::{Sample, Turn};
 use crate::text::{Sequence, Template, Tokenizer};
@@ -72,16 +72,13 @@ impl Batcher {
                 sequences.push(sequence);
             }
         }
-        let padded = pad_right(sequences.iter(), self.tokenizer.special().pad);
-        Ok(Batch {
-            pictures,
-            picture_count: items.len(),
-            image_size: self.image_size,
-            input_ids: padded.input_ids,
-            labels: padded.labels,
+        Ok(Batch::new(
             rows,
-            seq_len: padded.seq_len,
-        })
+            &sequences,
+            pictures,
+            self.image_size,
+            self.tokenizer.special().pad,
+        ))
     }
 
     /// The rows that one item adds to a batch; its picture is written to `pixels`.
@@ -165,15 +162,12 @@ impl Batcher {
 }
 
 fn encoded_row(picture: usize, sample: &Sample, turn: &Turn, sequence: Sequence) -> EncodedRow {
-    let place = |range| Media { range, picture };
     let row = Row {
-        len: sequence.input_ids.len(),
-        media: sequence.media.iter().cloned().map(place).collect(),
-        question_end: sequence.question_end,
         kind: turn.kind.clone(),
         key: sample.key.clone(),
         question: turn.question.clone(),
         answer: turn.answer.clone(),
+        ..Row::of(&sequence, picture)
     };
     EncodedRow { row, sequence }
 }

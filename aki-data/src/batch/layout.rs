@@ -54,7 +54,55 @@ pub struct Media {
     pub picture: usize,
 }
 
+impl Row {
+    /// A row of a sequence whose pictures are `first_picture` of the batch and those after it. Its kind,
+    /// key and texts are empty.
+    pub fn of(sequence: &Sequence, first_picture: usize) -> Self {
+        let media = sequence.media.iter().cloned().zip(first_picture..);
+        Self {
+            len: sequence.input_ids.len(),
+            media: media
+                .map(|(range, picture)| Media { range, picture })
+                .collect(),
+            question_end: sequence.question_end,
+            kind: String::new(),
+            key: String::new(),
+            question: String::new(),
+            answer: String::new(),
+        }
+    }
+}
+
 impl Batch {
+    /// A batch of rows, `rows[b]` that of `sequences[b]`; they are padded on the right with `pad`.
+    /// `pictures` are the pixels of all pictures, of `image_size` a side.
+    pub fn new(
+        rows: Vec<Row>,
+        sequences: &[Sequence],
+        pictures: Vec<f32>,
+        image_size: usize,
+        pad: u32,
+    ) -> Self {
+        let lengths = sequences.iter().map(|sequence| sequence.input_ids.len());
+        let seq_len = lengths.max().unwrap_or(0);
+        let (mut input_ids, mut labels) = (Vec::new(), Vec::new());
+        for (row, sequence) in sequences.iter().enumerate() {
+            input_ids.extend(sequence.input_ids.iter().map(|&id| i64::from(id)));
+            input_ids.resize((row + 1) * seq_len, i64::from(pad));
+            labels.extend_from_slice(&sequence.labels);
+            labels.resize((row + 1) * seq_len, IGNORE);
+        }
+        Self {
+            picture_count: pictures.len() / (3 * image_size * image_size),
+            pictures,
+            image_size,
+            input_ids,
+            labels,
+            rows,
+            seq_len,
+        }
+    }
+
     /// For the loss: the flat place before each label, the labels' tokens, and how many each row
     /// has. A label at a row's first token has nothing before it to be predicted from (`<s>` in a
     /// caption) and is left out.
@@ -126,34 +174,6 @@ pub(super) struct EncodedRow {
     pub(super) sequence: Sequence,
 }
 
-/// Ids and labels of all rows, padded on the right to the longest.
-pub(super) struct Padded {
-    pub(super) input_ids: Vec<i64>,
-    pub(super) labels: Vec<i64>,
-    pub(super) seq_len: usize,
-}
-
-pub(super) fn pad_right<'a>(
-    sequences: impl Iterator<Item = &'a Sequence> + Clone,
-    pad: u32,
-) -> Padded {
-    let lengths = sequences.clone().map(|sequence| sequence.input_ids.len());
-    let seq_len = lengths.max().unwrap_or(0);
-    let mut input_ids = Vec::new();
-    let mut labels = Vec::new();
-    for (row, sequence) in sequences.enumerate() {
-        input_ids.extend(sequence.input_ids.iter().map(|&id| i64::from(id)));
-        input_ids.resize((row + 1) * seq_len, i64::from(pad));
-        labels.extend_from_slice(&sequence.labels);
-        labels.resize((row + 1) * seq_len, IGNORE);
-    }
-    Padded {
-        input_ids,
-        labels,
-        seq_len,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +187,8 @@ mod tests {
             question_end: None,
         };
         let sequences = [sequence(&[1]), sequence(&[2, 3, 4]), sequence(&[])];
-        let padded = pad_right(sequences.iter(), 9);
+        let rows = sequences.iter().map(|sequence| Row::of(sequence, 0));
+        let padded = Batch::new(rows.collect(), &sequences, Vec::new(), 1, 9);
         assert_eq!(padded.seq_len, 3);
         assert_eq!(padded.input_ids, [1, 9, 9, 2, 3, 4, 9, 9, 9]);
         let ignored = [IGNORE; 3];

@@ -15,17 +15,26 @@ use super::Picture;
 use super::cmyk;
 use super::decode::check_size;
 
+/// Damage within is passed over, as Pillow does; the size is checked by the caller.
+fn options() -> DecoderOptions {
+    DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+}
+
+/// A decoder that has read the headers.
+pub(super) fn headers(bytes: &[u8]) -> Result<JpegDecoder<ZCursor<&[u8]>>, String> {
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options());
+    decoder.decode_headers().map_err(|e| e.to_string())?;
+    Ok(decoder)
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, Orientation), String> {
     if !is_whole(bytes) {
         return Err("it is cut off: its end marker is missing".to_owned());
     }
-    // Damage within is passed over, as Pillow does. The size is checked below.
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|e| e.to_string())?;
+    let mut decoder = headers(bytes)?;
     let (width, height) = decoder.dimensions().ok_or("it has no size")?;
     check_size(width as u64, height as u64)?;
     let orientation = decoder
@@ -35,7 +44,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Picture, Orientation), String> {
     let stored = decoder.input_colorspace().ok_or("it has no colours")?;
     let inks = matches!(stored, ColorSpace::CMYK | ColorSpace::YCCK);
     let wanted = if inks { stored } else { ColorSpace::RGB };
-    decoder.set_options(options.jpeg_set_out_colorspace(wanted));
+    decoder.set_options(options().jpeg_set_out_colorspace(wanted));
     let pixels = if let Some(pixels) = turbo(bytes, width, height, inks) {
         pixels?
     } else {

@@ -3,20 +3,14 @@
 use std::io::Cursor;
 
 use ::image::{ImageFormat, ImageReader};
-use zune_core::bytestream::ZCursor;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+
+use super::jpeg;
 
 /// Width and height in pixels. Reads headers only and takes no memory for pixels.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
     match ::image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
-            let options = DecoderOptions::default()
-                .set_strict_mode(false)
-                .set_max_width(usize::MAX)
-                .set_max_height(usize::MAX);
-            let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-            decoder.decode_headers().map_err(|e| e.to_string())?;
+            let decoder = jpeg::headers(bytes)?;
             let (width, height) = decoder.dimensions().ok_or("it has no size")?;
             Ok((width as u32, height as u32))
         }

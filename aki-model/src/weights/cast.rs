@@ -6,15 +6,16 @@ use rayon::prelude::*;
 /// Numbers a thread takes at a time.
 const CHUNK: usize = 1 << 16;
 
-/// `bytes` of `from` as bytes of `to`, both little-endian, rounded to the nearest.
+/// Puts `bytes` of `from` behind others as bytes of `to`, both little-endian, rounded to the nearest.
 ///
 /// # Panics
 ///
 /// If one of the types is not f64, f32, f16 or bf16.
-pub(super) fn cast(bytes: &[u8], from: DType, to: DType) -> Vec<u8> {
-    let (width, wider) = (from.size(), to.size());
-    let mut out = vec![0; bytes.len() / width * wider];
-    out.par_chunks_mut(CHUNK * wider)
+pub(super) fn cast_onto(out: &mut Vec<u8>, bytes: &[u8], from: DType, to: DType) {
+    let (width, wider, held) = (from.size(), to.size(), out.len());
+    out.resize(held + bytes.len() / width * wider, 0);
+    out[held..]
+        .par_chunks_mut(CHUNK * wider)
         .zip(bytes.par_chunks(CHUNK * width))
         .for_each(|(out, bytes)| match from {
             DType::F64 => write(bytes, out, to, |b| f64::from_le_bytes(b) as f32),
@@ -23,7 +24,6 @@ pub(super) fn cast(bytes: &[u8], from: DType, to: DType) -> Vec<u8> {
             DType::BF16 => write(bytes, out, to, |b| bf16::from_le_bytes(b).to_f32()),
             other => panic!("{other:?} is no floating-point type"),
         });
-    out
 }
 
 fn write<const N: usize>(bytes: &[u8], out: &mut [u8], to: DType, read: impl Fn([u8; N]) -> f32) {
@@ -73,7 +73,9 @@ mod tests {
                 numbers.map(|x| bf16::from_f32(x).to_f32()).to_vec(),
             ),
         ] {
-            let back = cast(&cast(&bytes, DType::F32, dtype), dtype, DType::F32);
+            let (mut there, mut back) = (Vec::new(), Vec::new());
+            cast_onto(&mut there, &bytes, DType::F32, dtype);
+            cast_onto(&mut back, &there, dtype, DType::F32);
             let back = back.as_chunks::<4>().0.iter();
             let back: Vec<f32> = back.map(|bytes| f32::from_le_bytes(*bytes)).collect();
             assert_eq!(back, expected, "{dtype:?}");

@@ -1,6 +1,5 @@
 //! A checkpoint that is open for reading: the tensors of one file or several, by name.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -165,11 +164,11 @@ impl Stored {
         }
     }
 
-    /// The bytes as numbers of `dtype`.
-    pub(super) fn cast<'a>(&self, bytes: &'a [u8], dtype: DType) -> Cow<'a, [u8]> {
+    /// Puts the bytes behind others, as numbers of `dtype`.
+    pub(super) fn cast_onto(&self, out: &mut Vec<u8>, bytes: &[u8], dtype: DType) {
         match self.dtype {
-            Some(from) if from != dtype => Cow::Owned(super::cast::cast(bytes, from, dtype)),
-            _ => Cow::Borrowed(bytes),
+            Some(from) if from != dtype => super::cast::cast_onto(out, bytes, from, dtype),
+            _ => out.extend_from_slice(bytes),
         }
     }
 }

@@ -96,7 +96,8 @@ impl Conversion<'_> {
             let mut all = match (stored, gap) {
                 (Some(stored), None | Some(Gap::LastRows)) => {
                     let bytes = stored.bytes()?;
-                    let all = stored.cast(&bytes, dtype).into_owned();
+                    let mut all = Vec::new();
+                    stored.cast_onto(&mut all, &bytes, dtype);
                     if dtype == DType::F16 && kept != Some(DType::F16) {
                         let overflowed = all
                             .as_chunks::<2>()

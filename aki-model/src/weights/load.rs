@@ -9,7 +9,7 @@ use super::WeightsError;
 use super::checkpoint::Checkpoint;
 use super::error::some;
 use super::fit::{Allow, Gap, fit};
-use super::names::{Parameter, Place, Projections, parameters};
+use super::names::{Parameter, Projections, parameters};
 use crate::Aki;
 
 /// Reads a network's weights. They get `dtype`, or keep the checkpoint's.
@@ -48,8 +48,6 @@ pub fn load_module<M: Module>(
         );
     }
     let mut loader = Loader {
-        place: Place::default(),
-        prefix,
         wanted: wanted.into_iter(),
         gaps,
         checkpoint,
@@ -61,8 +59,6 @@ pub fn load_module<M: Module>(
 }
 
 struct Loader<'a> {
-    place: Place,
-    prefix: &'a str,
     wanted: std::vec::IntoIter<Parameter>,
     gaps: BTreeMap<String, Gap>,
     checkpoint: &'a Checkpoint,
@@ -71,33 +67,22 @@ struct Loader<'a> {
 }
 
 impl ModuleMapper for Loader<'_> {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.place.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.place.exit();
-    }
-
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let parameter = self
             .wanted
             .next()
             .expect("both walks go through the same module");
-        debug_assert_eq!(parameter.path, self.place.path(self.prefix));
         if self.fault.is_some() || self.gaps.contains_key(&parameter.tensors[0].0) {
             return param;
         }
-        let (data, shape) = match read(&parameter, self.checkpoint, self.dtype) {
-            Ok(read) => read,
+        let data = match read(&parameter, self.checkpoint, self.dtype) {
+            Ok(data) => data,
             Err(error) => {
                 self.fault = Some(error);
                 return param;
             }
         };
-        let (bytes, dtype) = data;
-        let device = param.lazy_device();
-        let data = TensorData::from_bytes_vec(bytes, shape, dtype);
+        let (device, dtype) = (param.lazy_device(), data.dtype());
         let tensor = Tensor::<D>::from_data(data, (&device, dtype));
         // The transpose is a view: rows of the checkpoint stay rows in memory, which is also how a
         // product with one token reads them best.
@@ -111,14 +96,12 @@ impl ModuleMapper for Loader<'_> {
     }
 }
 
-type Read = ((Vec<u8>, DType), Vec<usize>);
-
-/// A parameter's bytes, all parts of it one below the other.
+/// A parameter's numbers, all parts of it one below the other.
 fn read(
     parameter: &Parameter,
     checkpoint: &Checkpoint,
     dtype: Option<DType>,
-) -> Result<Read, WeightsError> {
+) -> Result<TensorData, WeightsError> {
     let stored = parameter
         .tensors
         .iter()
@@ -128,7 +111,7 @@ fn read(
     let mut all = Vec::with_capacity(parameter.len() * dtype.size());
     for stored in stored {
         let bytes = stored.bytes()?;
-        all.extend_from_slice(&stored.cast(&bytes, dtype));
+        stored.cast_onto(&mut all, &bytes, dtype);
     }
-    Ok(((all, dtype), parameter.shape()))
+    Ok(TensorData::from_bytes_vec(all, parameter.shape(), dtype))
 }

@@ -121,19 +121,19 @@ impl ModuleVisitor for Visitor<'_> {
 
 /// Where a walk through a module stands: names, and the kinds of what holds them.
 #[derive(Default)]
-pub(super) struct Place(Vec<(String, String)>);
+struct Place(Vec<(String, String)>);
 
 impl Place {
-    pub(super) fn enter(&mut self, name: &str, container: &str) {
+    fn enter(&mut self, name: &str, container: &str) {
         self.0.push((name.to_owned(), container.to_owned()));
     }
 
-    pub(super) fn exit(&mut self) {
+    fn exit(&mut self) {
         self.0.pop();
     }
 
     /// Our name of the parameter here.
-    pub(super) fn path(&self, prefix: &str) -> String {
+    fn path(&self, prefix: &str) -> String {
         // The variants of an enum are no part of a name.
         let names = self
             .0

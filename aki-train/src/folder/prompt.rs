@@ -114,21 +114,24 @@ impl ModelFolder {
     }
 
     /// Pictures as the vision tower takes them, `[pictures, 3, image_size, image_size]`.
-    pub(crate) fn pixels(&self, pictures: &[&Picture]) -> Option<Tensor<4>> {
+    fn pixels(&self, pictures: &[&Picture]) -> Option<Tensor<4>> {
         if pictures.is_empty() {
             return None;
         }
         let side = self.config.model.vision.image_size;
-        let (mean, std) = (self.config.norm_mean, self.config.norm_std);
-        let values: Vec<f32> = pictures
-            .iter()
-            .flat_map(|picture| {
-                let picture = picture.resize(side as u32, side as u32);
-                picture.normalised_chw(mean, std)
-            })
-            .collect();
         let device = self.aki.devices().swap_remove(0);
+        let values = self.pixel_values(pictures);
         let data = TensorData::new(values, [pictures.len(), 3, side, side]);
         Some(Tensor::from_data(data, &device))
+    }
+
+    /// The numbers of [`Self::pixels`].
+    pub(crate) fn pixel_values(&self, pictures: &[&Picture]) -> Vec<f32> {
+        let side = self.config.model.vision.image_size as u32;
+        let (mean, std) = (self.config.norm_mean, self.config.norm_std);
+        pictures
+            .iter()
+            .flat_map(|picture| picture.resize(side, side).normalised_chw(mean, std))
+            .collect()
     }
 }
