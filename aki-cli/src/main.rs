@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     tell_warnings();
     match commands::run(args) {
         Ok(commands::Done::Finished) => ExitCode::SUCCESS,
+        Ok(commands::Done::Unfit) => ExitCode::FAILURE,
         Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             // A closed pipe (`aki ... | head`) is no error.
@@ -45,18 +46,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Warnings of the model crate go to stderr. `AKI_LOG=info` also tells which attention engine runs
+/// Warnings of the libraries go to stderr. `AKI_LOG=info` also tells which attention engine runs
 /// and why; `AKI_LOG` takes what `tracing`'s `Targets` does.
 fn tell_warnings() {
     let asked = std::env::var("AKI_LOG").ok();
     let targets = asked
         .as_deref()
-        .unwrap_or("aki_model=warn,aki_train=warn")
+        .unwrap_or("aki_data=warn,aki_model=warn,aki_train=warn")
         .parse();
     let filter = targets.unwrap_or_else(|error| {
         eprintln!("warning: AKI_LOG is ignored: {error}");
-        Targets::new()
-            .with_targets(["aki_model", "aki_train"].map(|room| (room, LevelFilter::WARN)))
+        Targets::new().with_targets(
+            ["aki_data", "aki_model", "aki_train"].map(|room| (room, LevelFilter::WARN)),
+        )
     });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)

@@ -4,6 +4,11 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 
 use aki_data::Picture;
+use anyhow::{Context, Result};
+use image::{DynamicImage, RgbImage};
+
+/// Columns of a picture that is no higher than wide.
+const COLUMNS: u32 = 40;
 
 /// A colour, red, green, blue.
 pub type Colour = [u8; 3];
@@ -39,6 +44,58 @@ fn half_blocks(picture: &Picture) -> String {
     text
 }
 
+/// A picture as large as the terminal can show it well, by the best way it knows; nothing where the
+/// output is no terminal.
+///
+/// # Errors
+/// What the terminal said.
+pub fn show(picture: &Picture) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let (width, height) = (picture.width, picture.height);
+    let image = RgbImage::from_raw(width, height, picture.rgb.clone());
+    let image = DynamicImage::from(image.context("a picture has three values a pixel")?);
+    // A character is about twice as high as wide.
+    let (columns, rows) = match width >= height {
+        true => (Some(COLUMNS), None),
+        false => (None, Some(COLUMNS / 2)),
+    };
+    let config = viuer::Config {
+        absolute_offset: false,
+        width: columns,
+        height: rows,
+        use_kitty: may_ask_for_kitty(),
+        ..viuer::Config::default()
+    };
+    viuer::print(&image, &config)?;
+    Ok(())
+}
+
+/// Whether the terminal says it knows Kitty's protocol. One that does not might never answer when asked.
+fn may_ask_for_kitty() -> bool {
+    let says = |name: &str, known: &[&str]| {
+        let value = std::env::var(name).unwrap_or_default().to_lowercase();
+        known.iter().any(|known| value.contains(known))
+    };
+    std::env::var_os("KITTY_WINDOW_ID").is_some()
+        || says("TERM", &["kitty", "ghostty"])
+        || says("TERM_PROGRAM", &["kitty", "ghostty", "wezterm"])
+}
+
+/// Text from data, without what a terminal would take for commands.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => plain.extend(c.escape_default()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// Text in a colour where the output is a terminal, plain elsewhere.
 pub fn coloured(text: &str, [r, g, b]: Colour) -> String {
     if std::io::stdout().is_terminal() {
@@ -51,6 +108,11 @@ pub fn coloured(text: &str, [r, g, b]: Colour) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_to_the_terminal_are_spelled_out() {
+        assert_eq!(plain("a\tb\n\x1b[2J\u{9b}"), "a\tb\n\\u{1b}[2J\\u{9b}");
+    }
 
     #[test]
     fn two_rows_of_pixels_make_a_line() {

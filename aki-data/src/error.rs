@@ -15,6 +15,35 @@ pub enum DataError {
         source: std::io::Error,
     },
 
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or its folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// Data cannot be packed into shards.
+    #[error("cannot pack shards: {}: {reason}", path.display())]
+    Pack {
+        /// The data or the folder of the shards.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    /// Shards were being written when it was asked to stop.
+    #[error(
+        "stopped; the shards in {} are whole but not all, so there is no sizes.json; remove them \
+         before you pack again",
+        folder.display()
+    )]
+    Stopped {
+        /// Folder of the shards.
+        folder: PathBuf,
+    },
+
     /// A picture could not be decoded.
     #[error(
         "cannot decode picture {name}: {reason}; is it a PNG, JPEG, WebP, GIF, BMP or TIFF, and whole?"
@@ -124,6 +153,15 @@ pub enum DataError {
         needs: &'static str,
     },
 
+    /// A remote store failed, in spite of all attempts.
+    #[error("cannot read {url}: {reason}")]
+    Remote {
+        /// The object, without the query of its URL.
+        url: String,
+        /// What the store said, or what became of the connection, and what to do.
+        reason: String,
+    },
+
     /// Names of shards, or what stands beside them, cannot be used.
     #[error("cannot use the shards {pattern}: {reason}")]
     Shards {
@@ -133,15 +171,26 @@ pub enum DataError {
         reason: String,
     },
 
-    /// More samples than allowed were broken.
+    /// A data source of a run file cannot be used.
+    #[error("cannot use data source {name}: {reason}")]
+    Source {
+        /// The source's name.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
+    /// More samples, or more shards, than allowed were broken.
     #[error(
-        "{bad} of {seen} samples cannot be used ({reasons}), more than the share of \
+        "{bad} of {seen} {name} cannot be used ({reasons}), more than the share of \
          {max_bad_share} allowed; the last was {last}; mend the data, or raise the share"
     )]
     TooManyBroken {
-        /// Broken samples.
+        /// What they are, in the plural.
+        name: String,
+        /// Broken ones.
         bad: u64,
-        /// All samples looked at.
+        /// All that were looked at.
         seen: u64,
         /// Share that is allowed.
         max_bad_share: f64,

@@ -101,6 +101,19 @@ fn wrong_configurations_say_what_is_wrong() {
 }
 
 #[test]
+fn a_json_cut_off_within_its_decoder_is_refused() {
+    for text in [
+        r#"{"version": "1.0", "decoder": {"type": "#,
+        "{\"version\": \"1.0\", \"decoder\": {\"type\": \"Fu\u{1}se\"}}",
+        r#"{"version": "1.0", "decoder": [1e999]}"#,
+        r#"{"version": "1.0", "decoder": "\ud800"}"#,
+    ] {
+        let error = open("tokenizer.json", text.as_bytes()).expect_err(text);
+        assert!(error.to_string().contains("tokenizer.json"), "{error}");
+    }
+}
+
+#[test]
 fn a_folder_without_a_tokenizer_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let error = Tokenizer::open(folder.path())
@@ -128,5 +141,20 @@ proptest! {
             bytes[at] = byte;
         }
         let _ = open("tokenizer.model", &bytes);
+    }
+
+    #[test]
+    fn a_damaged_json_is_no_panic(
+        at: prop::sample::Index, len in 0_usize..9, with in "(null|[0-9]{1,3}|\"|[\\[\\]{},:]|\\PC){0,2}", cut: bool,
+    ) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/easy-vqa/tokenizer.json");
+        let mut bytes = std::fs::read(file).expect("a tokenizer");
+        let at = at.index(bytes.len());
+        let end = (at + len).min(bytes.len());
+        bytes.splice(at..end, with.bytes());
+        if cut {
+            bytes.truncate(at);
+        }
+        let _ = open("tokenizer.json", &bytes);
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use aki_data::datasets::SkipReason;
 use aki_data::{DataError, Dataset, Message, Record, Region, Role, Template, Tokenizer};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -201,8 +202,14 @@ fn wrong_json_is_told_with_its_place() {
         (
             "vqa",
             "{\"questions\": [\n {\"question_id\": true}]}",
-            (2, 21),
-            "expected u64",
+            (2, 23),
+            "entry 1: invalid type: boolean `true`, expected u64",
+        ),
+        (
+            "gqa",
+            "{\"a\": 1, \"b\": 2}",
+            (1, 16),
+            "entry \"a\": invalid type",
         ),
         ("vqa", "{\"info\": 1}", (1, 11), "missing field `questions`"),
         ("gqa", "[]", (1, 1), "an object with an annotation a key"),
@@ -210,8 +217,8 @@ fn wrong_json_is_told_with_its_place() {
         ("llava150k", "[] x", (1, 4), "trailing"),
         (
             "jsonl",
-            "\n{}\n{\"conversations\": 1}\n",
-            (3, 19),
+            "\n{\"conversations\": 1}\n{\n",
+            (2, 19),
             "expected a sequence",
         ),
         (
@@ -220,7 +227,7 @@ fn wrong_json_is_told_with_its_place() {
             (1, 12),
             "a path or a list of paths",
         ),
-        ("vsr", "{}\n\n{\"label\"", (3, 8), "EOF"),
+        ("vsr", "\n\n{\"label\"", (3, 8), "EOF"),
     ];
     for (source, text, place, expected) in cases {
         let error = read_with(source, text.as_bytes()).expect_err(source);
@@ -237,6 +244,98 @@ fn wrong_json_is_told_with_its_place() {
         assert!(reason.contains(expected), "{source}: {error}");
         assert!(error.to_string().contains(&path.display().to_string()));
     }
+}
+
+/// Reason, count and first key of what was left out.
+fn skipped(dataset: &Dataset) -> Vec<(SkipReason, usize, &str)> {
+    let skipped = dataset.skipped().iter();
+    skipped
+        .map(|it| (it.reason, it.count, it.first.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_broken_line_leaves_the_others() {
+    let good = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
+    let lines = [
+        b"{\"messages\": [",
+        good.as_bytes(),
+        b"",
+        br#"{"messages": [{"role": 7}]}"#,
+        b"\xff\xfe",
+        b"7",
+        good.as_bytes(),
+        br#"{"image": "a.jpg"}"#,
+    ];
+    let dataset = read_with("jsonl", &lines.join(&b'\n')).expect("two good lines");
+    assert_eq!(dataset.get(0).key, "2");
+    assert_eq!(dataset.get(1).key, "7");
+    assert_eq!(dataset.len(), 2);
+    let expected = [
+        (SkipReason::MissingField, 1, "8"),
+        (SkipReason::Json, 2, "1"),
+        (SkipReason::Fields, 2, "4"),
+    ];
+    assert_eq!(skipped(&dataset), expected);
+
+    let mut lines = std::fs::read(&paths(&["vsr.jsonl"])[0]).expect("a fixture");
+    lines.splice(0..0, *b"{\"image\":\n{\"label\": 300}\n");
+    let broken = read_with("vsr", &lines).expect("good lines");
+    assert_eq!(broken.len(), open("vsr").len());
+    let first = |reason| {
+        let skipped = skipped(&broken);
+        skipped
+            .iter()
+            .find(|it| it.0 == reason)
+            .map(|it| it.2.to_owned())
+    };
+    assert_eq!(first(SkipReason::Json).as_deref(), Some("1"));
+    assert_eq!(first(SkipReason::Fields).as_deref(), Some("2"));
+}
+
+#[test]
+fn a_wrong_entry_leaves_the_others() {
+    for (source, opening, wrong, key) in [
+        ("vqa", "\"questions\": [", r#"{"question_id": -1}, "#, "1"),
+        ("gqa", "{", r#""x": [], "#, "x"),
+        ("ocrvqa", "{", r#""x": {"questions": [0]}, "#, "x"),
+        ("aokvqa", "[", r#"{"choices": {}}, "#, "1"),
+        ("scienceqa", "{", r#""x": {"answer": "A"}, "#, "x"),
+        ("vg", "[", r#"{"id": null}, "#, "1"),
+        ("llava150k", "[", "null, ", "1"),
+    ] {
+        let (_, files) = FILES[FILES
+            .iter()
+            .position(|(name, _)| *name == source)
+            .expect("known")];
+        let text = std::fs::read_to_string(&paths(files)[0]).expect("a fixture");
+        let at = text.find(opening).expect("its beginning") + opening.len();
+        let damaged = format!("{}{wrong}{}", &text[..at], &text[at..]);
+        let (dataset, whole) = (read_with(source, damaged.as_bytes()), open(source));
+        let dataset = dataset.expect(source);
+        assert_eq!(dataset.len(), whole.len(), "{source}");
+        let more: Vec<_> = skipped(&dataset)
+            .into_iter()
+            .filter(|it| !skipped(&whole).contains(it))
+            .collect();
+        assert_eq!(more, [(SkipReason::Fields, 1, key)], "{source}");
+    }
+}
+
+#[test]
+fn an_annotation_that_cannot_be_read_keeps_its_place() {
+    let text = std::fs::read_to_string(&paths(&["refcoco.json"])[0]).expect("a fixture");
+    let mut json: serde_json::Value = serde_json::from_str(&text).expect("json");
+    json["annotations"][0] = serde_json::json!({"image_id": "?"});
+    let damaged = read_with("refcoco", json.to_string().as_bytes()).expect("good entries");
+    let whole = open("refcoco");
+    assert_eq!(damaged.len(), whole.len() - 1);
+    assert_eq!(damaged.get(0), whole.get(1));
+    assert!(
+        skipped(&damaged)
+            .iter()
+            .any(|it| it.0 == SkipReason::Fields && it.1 == 1)
+    );
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aki_data::{
-    Batcher, IGNORE, Order, Piece, ShardContents, Target, Template, Tokenizer, read_shards,
+    Amounts, Augmentation, Batcher, IGNORE, Order, Piece, ShardContents, Target, Template,
+    Tokenizer, read_shards,
 };
 
 fn asset(name: &str) -> PathBuf {
@@ -107,12 +108,50 @@ fn a_pass_in_batches_asks_every_question_once() {
     let mut rows = 0;
     for items in items.chunks(64) {
         let batch = batcher.batch(items).expect("batch");
-        rows += batch.rows.len();
-        for (row, labels) in batch.rows.iter().zip(batch.labels.chunks(batch.seq_len)) {
+        rows += batch.documents.len();
+        for (document, labels) in batch
+            .documents
+            .iter()
+            .zip(batch.labels.chunks(batch.seq_len))
+        {
             // Every answer is one token, and <|endoftext|> ends it.
             let learned = labels.iter().filter(|&&label| label != IGNORE).count();
-            assert_eq!(learned, 2, "{}: {}", row.key, row.answer);
+            assert_eq!(learned, 2, "{}: {}", document.key, document.answer);
         }
     }
     assert_eq!(rows, 9673);
+}
+
+/// Pinned: runs that were begun under an earlier version go on with the same pictures.
+#[test]
+fn the_varied_pictures_of_seed_three_are_pinned() {
+    let contents = shard("test.tar");
+    let batcher = Batcher {
+        tokenizer: Arc::new(tokenizer()),
+        template: Template::default(),
+        image_size: 32,
+        exif_orientation: false,
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        media_len: 16,
+        target: Target::Questions {
+            per_picture: Some(4),
+        },
+        augmentation: Some(Augmentation::Careful(Amounts {
+            flip: 0.5,
+            shift: 8,
+            crop: None,
+        })),
+        seed: 3,
+    };
+    let items: Vec<_> = contents.samples.iter().take(64).enumerate().collect();
+    let batch = batcher.batch(&items).expect("batch");
+    // FNV-1a of the pixels' bits.
+    let hash = batch
+        .pictures
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, value| {
+            (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01b3)
+        });
+    assert_eq!(hash, 0xf779_e689_e00d_ec39);
 }

@@ -2,12 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use aki_data::Picture;
-use aki_data::pretraining::{
-    CaptionKind, Mmc4, PretrainingKind, PretrainingSample, pretraining_samples,
-};
-use aki_data::shards::{Limits, RawSample, Shard, Tally, expand_shards};
-use aki_data::stream::{ShardStream, StreamConfig};
+use aki_data::pretraining::{CaptionKind, Mmc4, PretrainingKind};
+use aki_data::shards::{Limits, RawSample, RemoteConfig, Shard};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -37,7 +33,7 @@ fn raw() -> RawSample {
     RawSample {
         shard: Path::new("s.tar").into(),
         key: "k".to_owned(),
-        picture: None,
+        pictures: Vec::new(),
         text: None,
         json: None,
     }
@@ -45,7 +41,9 @@ fn raw() -> RawSample {
 
 fn samples(name: &str) -> Vec<RawSample> {
     let shard = Shard::File(fixture(name).into());
-    let samples = shard.samples(Limits::default()).expect("shard");
+    let samples = shard
+        .samples(Limits::default(), &RemoteConfig::default())
+        .expect("shard");
     samples
         .map(|sample| sample.expect("a good sample"))
         .collect()
@@ -54,21 +52,19 @@ fn samples(name: &str) -> Vec<RawSample> {
 #[test]
 fn captions_are_those_of_the_reference() {
     let cases: Vec<Caption> = cases("captions.json");
-    let picture = samples("gnu.tar")
-        .swap_remove(0)
-        .picture
-        .expect("a picture");
+    let pictures = samples("gnu.tar").swap_remove(0).pictures;
+    assert_eq!(pictures.len(), 1);
     assert_eq!(cases.len(), 10);
     for case in cases {
         let raw = RawSample {
-            picture: Some(picture.clone()),
+            pictures: pictures.clone(),
             text: Some(case.txt.into_bytes()),
             ..raw()
         };
         let sample = PretrainingKind::Caption(case.kind).read(raw, &Limits::default());
         let sample = sample.expect("a sample");
         assert_eq!(sample.spelled(), case.text, "{:?}", case.kind);
-        assert_eq!(sample.pictures, [picture.as_slice()]);
+        assert_eq!(sample.pictures, pictures);
     }
 }
 
@@ -103,7 +99,7 @@ fn pages_have_the_texts_and_pictures_of_the_reference() {
 fn shards_in_all_formats_of_tar_hold_the_same() {
     let read = |name: &str| {
         let samples = samples(name).into_iter();
-        let samples = samples.map(|it| (it.key, it.picture, it.text, it.json));
+        let samples = samples.map(|it| (it.key, it.pictures, it.text, it.json));
         samples.collect::<Vec<_>>()
     };
     let gnu = read("gnu.tar");
@@ -112,43 +108,4 @@ fn shards_in_all_formats_of_tar_hold_the_same() {
     assert_eq!(keys, ["000", "folder/001", long.as_str(), "größe"]);
     assert_eq!(gnu, read("pax.tar"));
     assert_eq!(gnu, read("ustar.tar"));
-}
-
-#[test]
-fn samples_are_worked_on_counted_and_resumed() {
-    let folder = tempfile::tempdir().expect("folder");
-    for name in ["gnu.tar", "pax.tar"] {
-        std::fs::copy(fixture(name), folder.path().join(name)).expect("copy");
-    }
-    std::fs::write(folder.path().join("empty.tar"), b"").expect("writing");
-    let pattern = folder.path().join("*.tar").display().to_string();
-    let shards = expand_shards(&[pattern]).expect("shards");
-    let config = StreamConfig::new(5);
-    let samples = |stream: ShardStream, threads: usize, share: f64| {
-        let work = |sample: PretrainingSample| {
-            let picture = Picture::decode(&sample.pictures[0], &sample.key).expect("picture");
-            Ok((sample.key, picture.width))
-        };
-        let kind = PretrainingKind::Caption(CaptionKind::Txt);
-        let tally = Tally::new(share);
-        pretraining_samples(stream, kind, threads, 8, tally, |_| (), work).expect("threads")
-    };
-    let stream = || ShardStream::new(shards.clone(), config).expect("stream");
-    let mut all = samples(stream(), 1, 0.2);
-    let first: Vec<_> = all.by_ref().take(20).map(|it| it.expect("good")).collect();
-    assert!(first.iter().all(|((_, width), _)| *width == 4));
-    assert_eq!(all.tally().by_reason().get("damaged shard"), Some(&2));
-    for threads in [1, 3] {
-        let resumed = ShardStream::resume(shards.clone(), config, &first[9].1).expect("stream");
-        let rest = samples(resumed, threads, 0.2).take(10);
-        assert!(
-            rest.map(|it| it.expect("good"))
-                .eq(first[10..].iter().cloned())
-        );
-    }
-    // One of nine is damaged, so after enough of them it stops for good.
-    let mut strict = samples(stream(), 2, 0.1);
-    let error = strict.find_map(Result::err).expect("too many");
-    assert!(error.to_string().contains("empty.tar"), "{error}");
-    assert!(strict.next().is_none());
 }

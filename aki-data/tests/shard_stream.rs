@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aki_data::shards::{Limits, Shard, expand_shards};
+use aki_data::shards::{Limits, RemoteConfig, Shard, expand_shards};
 use aki_data::stream::{Drawn, ShardDraw, ShardStream, StreamConfig, StreamState, prefetch};
 use proptest::prelude::*;
 
@@ -32,7 +32,11 @@ fn name(folder: &Path, shard: usize) -> std::path::PathBuf {
 }
 
 fn shards(folder: &tempfile::TempDir) -> Vec<Shard> {
-    expand_shards(&[folder.path().join("*.tar").display().to_string()]).expect("shards")
+    expand_shards(
+        &[folder.path().join("*.tar").display().to_string()],
+        &RemoteConfig::default(),
+    )
+    .expect("shards")
 }
 
 fn config(seed: u64) -> StreamConfig {

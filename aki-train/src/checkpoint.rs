@@ -1,11 +1,13 @@
 //! Checkpoints: `checkpoints/{stage}/step-{n}/` with the model, the optimizer and the schedule.
 //!
 //! Each file appears under its name only when it is whole, and a folder counts only with all three;
-//! the one before stays until then. The order of samples is a function of the seed and the step, so
-//! nothing else is needed to go on as if nothing had happened.
+//! the one before stays until then. The order of samples in memory is a function of the seed and the
+//! step; where the sources stand is in `data.json`, which is written first. Nothing else is needed to
+//! go on as if nothing had happened.
 
 use std::path::{Path, PathBuf};
 
+use aki_data::mixture::BatchState;
 use aki_model::Aki;
 use burn::module::Module;
 use burn::optim::OptimizerRecord;
@@ -21,9 +23,12 @@ use burn::train::metric::store::EventStoreClient;
 use crate::TrainError;
 use crate::config::StageConfig;
 use crate::files::sync_folder_of;
+use crate::folder::write_file;
 use crate::learner::Trainee;
 
 const FILES: [&str; 3] = ["model.bpk", "optimizer.bpk", "schedule.bpk"];
+
+const DATA_STATE: &str = "data.json";
 
 /// A whole checkpoint on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +130,21 @@ impl Checkpoint {
         trainee.map(Trainee::into_aki).map_err(self.fault(FILES[0]))
     }
 
+    /// Where the sources stood.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is missing or damaged.
+    pub fn load_data_state(&self) -> Result<BatchState, TrainError> {
+        let fault = |error: String| TrainError::Checkpoint {
+            path: self.path.clone(),
+            reason: format!("{DATA_STATE}: {error}"),
+        };
+        let text = std::fs::read(self.path.join(DATA_STATE));
+        let text = text.map_err(|error| fault(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| fault(error.to_string()))
+    }
+
     /// Model, optimizer and schedule.
     ///
     /// # Errors
@@ -149,24 +169,44 @@ impl Checkpoint {
     }
 }
 
+/// Writes where the sources stand into the folder of a checkpoint that is to come.
+pub(crate) fn keep_data_state(
+    run_dir: &Path,
+    stage: &str,
+    step: usize,
+    state: &BatchState,
+) -> Result<(), CheckpointerError> {
+    let folder = step_folder(run_dir, stage, step);
+    let text = serde_json::to_vec(state).expect("a state is plain values");
+    std::fs::create_dir_all(&folder).map_err(CheckpointerError::IOError)?;
+    write_file(&folder.join(DATA_STATE), &text)
+        .map_err(|error| CheckpointerError::IOError(std::io::Error::other(error)))
+}
+
+fn step_folder(run_dir: &Path, stage: &str, step: usize) -> PathBuf {
+    let stages = run_dir.join("checkpoints");
+    stages.join(stage).join(format!("step-{step:06}"))
+}
+
 /// Writes one of a checkpoint's files, for Burn's learner.
 pub(crate) struct FileWriter {
-    folder: PathBuf,
+    run_dir: PathBuf,
+    stage: String,
     file: &'static str,
 }
 
 impl FileWriter {
     /// The writers of model, optimizer and schedule of a stage.
     pub(crate) fn all(run_dir: &Path, stage: &str) -> [Self; 3] {
-        let folder = run_dir.join("checkpoints").join(stage);
         FILES.map(|file| Self {
-            folder: folder.clone(),
+            run_dir: run_dir.to_owned(),
+            stage: stage.to_owned(),
             file,
         })
     }
 
     fn path(&self, step: usize) -> PathBuf {
-        self.folder.join(format!("step-{step:06}")).join(self.file)
+        step_folder(&self.run_dir, &self.stage, step).join(self.file)
     }
 }
 
@@ -196,8 +236,11 @@ impl<R: BurnCheckpoint> Checkpointer<R> for FileWriter {
             }
             _ => {}
         }
-        // The last of the three files takes the folder with it.
+        // The last of the three files takes the folder with it, and where the sources stood.
         if let Some(folder) = path.parent() {
+            if FILES.iter().all(|file| !folder.join(file).exists()) {
+                std::fs::remove_file(folder.join(DATA_STATE)).ok();
+            }
             std::fs::remove_dir(folder).ok();
         }
         Ok(())

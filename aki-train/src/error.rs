@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use aki_data::DataError;
 use thiserror::Error;
 
 use crate::log::JsonlError;
@@ -105,7 +106,8 @@ impl TrainError {
     /// full disk, say).
     pub fn is_mistake(&self) -> bool {
         match self {
-            Self::Learner(_) => false,
+            Self::Learner(_)
+            | Self::Data(DataError::Remote { .. } | DataError::TooManyBroken { .. }) => false,
             Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => {
                 is_mistake(source)
             }

@@ -77,10 +77,10 @@ pub fn evaluate(
         }
         let batch = batch.map_err(|error| TrainError::Learner(error.to_string()))?;
         let exact = score(aki, &batch).exact();
-        for (row, right) in batch.batch.rows.iter().zip(exact) {
+        for (document, right) in batch.batch.documents.iter().zip(exact) {
             accuracy
                 .kinds
-                .entry(row.kind.clone())
+                .entry(document.kind.clone())
                 .or_default()
                 .count(right);
         }

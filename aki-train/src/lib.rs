@@ -3,9 +3,11 @@
 //! [`config`] reads a run file; [`run`] carries it out through Burn's learner ([`learner`]), writing
 //! checkpoints ([`checkpoint`]), logs ([`log`]) and a report ([`report`]); [`evaluation`] measures,
 //! [`folder`] reads and writes a model that can be used, [`answer`] is its text as it comes, and [`probe`]
-//! shows what training would see of some samples.
+//! shows what training would see of some samples. [`preview`] and [`check`] look at a run's data before
+//! it begins.
 
 pub mod answer;
+pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
@@ -15,6 +17,7 @@ mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;
+pub mod preview;
 pub mod probe;
 pub mod report;
 pub mod run;

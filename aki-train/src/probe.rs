@@ -4,7 +4,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use aki_data::{Batch, Picture, Row, Sequence};
+use aki_data::{Batch, Document, Picture, Sequence};
 use aki_model::Aki;
 use aki_model::weights::gradient_norms;
 use burn::module::Module;
@@ -149,21 +149,23 @@ fn sequence(
 /// [`TrainError::Request`] if the samples have no labels at all.
 pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<Probe, TrainError> {
     let mut shown = Vec::new();
-    let rows = samples.sequences.iter().zip(&samples.pictures);
-    let rows = rows.map(|(sequence, picture)| {
-        let row = Row::of(sequence, shown.len());
+    let sequences = samples.sequences.iter().zip(&samples.pictures);
+    let documents = sequences.enumerate().map(|(row, (sequence, picture))| {
+        let document = Document::of(sequence, row, 0, shown.len());
         shown.extend(picture);
-        row
+        document
     });
     let input = PolicyBatch {
         batch: Batch::new(
-            rows.collect(),
+            documents.collect(),
             &samples.sequences,
+            0,
             model.pixel_values(&shown),
             model.config.model.vision.image_size,
             model.tokenizer.special().pad,
         ),
         policy: model.config.attention,
+        behind: None,
     };
     if input.labels() == 0 {
         return Err(TrainError::Request(
@@ -179,7 +181,7 @@ pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<P
 
     let losses: Vec<f64> = scores.tokens.losses.into_data().iter::<f64>().collect();
     let mut left = losses.as_slice();
-    let probed = samples.sequences.iter().zip(scores.row_labels);
+    let probed = samples.sequences.iter().zip(scores.document_labels);
     let probed = probed.map(|(sequence, count)| {
         let (own, rest) = left.split_at(count);
         left = rest;

@@ -112,8 +112,12 @@ fn cell(text: &str) -> String {
 }
 
 impl Report {
-    /// The accuracy table in Markdown, which reads well in a terminal too.
+    /// The accuracy table in Markdown, which reads well in a terminal too; or why there is none.
     pub fn table(&self) -> String {
+        if self.trained.all().asked == 0 {
+            return "No question was asked: no stage learns questions, or data.test has none.\n"
+                .to_owned();
+        }
         let mut text = String::from(
             "| question | asked | majority | untrained | trained |\n|---|---:|---:|---:|---:|\n",
         );
@@ -163,7 +167,10 @@ impl Report {
             self.parameters,
             env!("CARGO_PKG_VERSION"),
         );
-        text += "## Held-out accuracy\n\nAn answer is right if greedy decoding gives exactly the true one. \"Majority\" answers every question with its kind's most frequent answer in the training set.\n\n";
+        text += "## Held-out accuracy\n\n";
+        if self.trained.all().asked > 0 {
+            text += "An answer is right if greedy decoding gives exactly the true one. \"Majority\" answers every question with its kind's most frequent answer in the training set.\n\n";
+        }
         text += &self.table();
         text += "\n## Stages\n\n| stage | attention | steps | train loss | valid loss | valid accuracy |\n|---|---|---:|---:|---:|---:|\n";
         for stage in &self.stages {
@@ -179,7 +186,10 @@ impl Report {
             )
             .ok();
         }
-        text += "\n![curves](curves.svg)\n\n## Examples\n\n| picture | question | answer | truth |\n|---|---|---|---|\n";
+        text += "\n![curves](curves.svg)\n";
+        if !self.examples.is_empty() {
+            text += "\n## Examples\n\n| picture | question | answer | truth |\n|---|---|---|---|\n";
+        }
         for example in &self.examples {
             let Example {
                 picture,

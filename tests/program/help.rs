@@ -36,6 +36,7 @@ fn help_of_the_program() {
       probe        Show what training would see of some samples: ids, labels, losses, gradients
       mask         Draw who may look at whom in a prompt
       bench        Time what the project is about
+      data         Look at the data of a run, or pack data into shards
       config       Look at run files
       completions  Print a shell's completion script
       help         Print this message or the help of the given subcommand(s)

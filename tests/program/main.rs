@@ -3,10 +3,14 @@
 
 mod ask;
 mod bench;
+mod data;
+mod data_bench;
 mod errors;
 mod help;
+mod import;
 mod published;
 mod resume;
+mod sources;
 mod support;
 mod tensorboard;
 mod train;

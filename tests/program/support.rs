@@ -76,7 +76,7 @@ pub fn command(folder: &Path) -> Command {
 }
 
 /// Runs a command to its end, giving it `stdin` to read.
-pub fn finish(command: Command, stdin: &str) -> Ended {
+pub fn finish(command: Command, stdin: impl Into<Vec<u8>>) -> Ended {
     let mut command = assert_cmd::Command::from_std(command);
     let output = command.timeout(TIMEOUT).write_stdin(stdin).output();
     Ended::new(output.expect("the program starts"))
@@ -138,7 +138,7 @@ impl Ended {
     }
 }
 
-/// A training program that has not ended yet. It is killed with the test.
+/// A program that has not ended yet. It is killed with the test.
 pub struct Running {
     child: Option<Child>,
 }
@@ -146,6 +146,11 @@ pub struct Running {
 impl Running {
     fn child(&mut self) -> &mut Child {
         self.child.as_mut().expect("still running")
+    }
+
+    /// The number of its process.
+    pub fn id(&mut self) -> u32 {
+        self.child().id()
     }
 
     /// Waits until `reached` says so, which has to be before the program ends.
@@ -263,9 +268,26 @@ impl Workplace {
 
     /// As `train`, without waiting for its end.
     pub fn start(&self, settings: &[&str]) -> Running {
-        let mut command = self.training(settings);
+        Self::started(self.training(settings), Stdio::null())
+    }
+
+    /// Starts `aki` with some arguments, without waiting for its end.
+    pub fn start_aki<A: AsRef<OsStr>>(&self, args: &[A]) -> Running {
+        let mut command = command(self.folder.path());
+        command.args(args);
+        Self::started(command, Stdio::null())
+    }
+
+    /// As `start_aki`, with a standard input that stays open and empty.
+    pub fn start_waiting<A: AsRef<OsStr>>(&self, args: &[A]) -> Running {
+        let mut command = command(self.folder.path());
+        command.args(args);
+        Self::started(command, Stdio::piped())
+    }
+
+    fn started(mut command: Command, stdin: Stdio) -> Running {
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = command.spawn().expect("the program starts");

@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod data;
 mod model;
 mod values;
 
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 
 pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape};
 pub use convert::ConvertArgs;
+pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
@@ -160,6 +162,11 @@ pub enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Look at the data of a run, or pack data into shards
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
     /// Look at run files
     Config {
         #[command(subcommand)]
@@ -188,6 +195,18 @@ pub enum InspectCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
+    /// Make a run file of the original's Hydra configuration of instruction tuning
+    ///
+    /// FILE is its sft.yaml, beside which the files of its `defaults` list are. What a run file has no
+    /// room for stands at the end of it in comments, and is told.
+    Import {
+        /// The YAML file
+        #[arg(value_name = "FILE.yaml")]
+        file: PathBuf,
+        /// Write the run file here, which must not exist yet; stdout if left out
+        #[arg(long, short, value_name = "RUN.toml")]
+        out: Option<PathBuf>,
+    },
     /// Print a run file as it would be used, overrides laid over it and with paths made absolute
     Show {
         /// The run file; the built-in easy-VQA run if left out

@@ -4,6 +4,7 @@ mod bench;
 mod chat;
 mod config;
 mod convert;
+mod data;
 mod generate;
 mod inspect;
 mod mask;
@@ -21,6 +22,8 @@ use crate::args::{Args, BenchCommand, Command, InspectCommand};
 /// How a command ended.
 pub enum Done {
     Finished,
+    /// It was carried out, and what was looked at is not good.
+    Unfit,
     Interrupted,
 }
 
@@ -86,6 +89,7 @@ pub fn run(args: Args) -> Result<Done> {
         Command::Bench {
             command: BenchCommand::Generate { args, json },
         } => bench::generate::run(&args, json)?,
+        Command::Data { command } => return data::run(command),
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics where a pipe is closed.

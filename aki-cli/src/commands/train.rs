@@ -93,7 +93,7 @@ fn show(report: &Report, run_dir: &Path) -> Result<()> {
     }
     writeln!(
         out,
-        "{:.0} s of training; report: {}\nask it: aki generate --model {} --image FILE --prompt \"What color is the shape?\"",
+        "{:.0} s of training; report: {}\nask it: aki generate --model {} --image FILE --prompt TEXT",
         report.seconds,
         run_dir.join("report.md").display(),
         run_dir.display()

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rand::Rng;
 use rayon::prelude::*;
 
-use super::layout::{Batch, EncodedRow, Row};
+use super::layout::{Batch, Document};
 use super::target::{Target, draw_turns};
 use crate::shards::{Sample, Turn};
 use crate::text::{Sequence, Template, Tokenizer};
-use crate::{Augmentation, DataError, Picture, item_rng};
+use crate::{Augmentation, DataError, Permits, Picture, Variation, item_rng};
 
 /// Everything that decides what a sample becomes.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Batcher {
     pub media_len: usize,
     /// Captions or questions.
     pub target: Target,
-    /// Variation of the pictures; its shift counts pixels after resizing.
+    /// Variation of the pictures, as far as the texts of their rows allow it.
     pub augmentation: Option<Augmentation>,
     /// Seed of the questions drawn and of the augmentation.
     pub seed: u64,
@@ -63,18 +63,20 @@ impl Batcher {
             .enumerate()
             .map(|(picture, (&(item, sample), pixels))| self.prepare(picture, item, sample, pixels))
             .collect();
-        let mut rows = Vec::new();
+        let mut documents: Vec<Document> = Vec::new();
         let mut sequences = Vec::new();
         // In the order of the items, so that the first bad one is the error told.
         for prepared in prepared {
-            for EncodedRow { row, sequence } in prepared? {
-                rows.push(row);
+            for (document, sequence) in prepared? {
+                let row = documents.len();
+                documents.push(Document { row, ..document });
                 sequences.push(sequence);
             }
         }
         Ok(Batch::new(
-            rows,
+            documents,
             &sequences,
+            0,
             pictures,
             self.image_size,
             self.tokenizer.special().pad,
@@ -88,7 +90,7 @@ impl Batcher {
         item: usize,
         sample: &Sample,
         pixels: &mut [f32],
-    ) -> Result<Vec<EncodedRow>, DataError> {
+    ) -> Result<Vec<(Document, Sequence)>, DataError> {
         // Questions are drawn before the augmentation, so that switching it on
         // does not change which ones are asked.
         let mut rng = item_rng(self.seed, item);
@@ -104,13 +106,14 @@ impl Batcher {
                     .collect::<Result<_, _>>()?
             }
         };
-        self.write_pixels(sample, &mut rng, pixels)?;
+        self.write_pixels(sample, &rows, &mut rng, pixels)?;
         Ok(rows)
     }
 
     fn write_pixels(
         &self,
         sample: &Sample,
+        rows: &[(Document, Sequence)],
         rng: &mut impl Rng,
         pixels: &mut [f32],
     ) -> Result<(), DataError> {
@@ -121,15 +124,33 @@ impl Batcher {
         } else {
             Picture::decode(&sample.picture, &name)?
         };
-        let mut picture = picture.resize(side, side);
-        if let Some(augmentation) = &self.augmentation {
-            picture = augmentation.apply(&picture, rng);
-        }
+        let picture = match self.variation() {
+            Some(variation) => {
+                let texts = rows.iter();
+                let texts = texts.flat_map(|(row, _)| [row.question.as_str(), row.answer.as_str()]);
+                let size = (picture.width, picture.height);
+                let change = variation.draw(size, Permits::of(texts, false), None, rng);
+                change.apply(picture, side)
+            }
+            None => picture.resize(side, side),
+        };
         picture.normalise_into(self.mean, self.std, pixels);
         Ok(())
     }
 
-    fn caption_row(&self, picture: usize, sample: &Sample) -> Result<EncodedRow, DataError> {
+    fn variation(&self) -> Option<Variation> {
+        let augmentation = self.augmentation.as_ref()?;
+        Some(match self.target {
+            Target::Captions => augmentation.for_pretraining(),
+            Target::Questions { .. } => augmentation.for_tuning(),
+        })
+    }
+
+    fn caption_row(
+        &self,
+        picture: usize,
+        sample: &Sample,
+    ) -> Result<(Document, Sequence), DataError> {
         let caption = sample
             .caption
             .as_deref()
@@ -150,7 +171,7 @@ impl Batcher {
         picture: usize,
         sample: &Sample,
         turn: &Turn,
-    ) -> Result<EncodedRow, DataError> {
+    ) -> Result<(Document, Sequence), DataError> {
         let sequence = self.template.training(
             &self.tokenizer,
             &turn.question,
@@ -161,15 +182,21 @@ impl Batcher {
     }
 }
 
-fn encoded_row(picture: usize, sample: &Sample, turn: &Turn, sequence: Sequence) -> EncodedRow {
-    let row = Row {
+/// In row 0, whichever it will be.
+fn encoded_row(
+    picture: usize,
+    sample: &Sample,
+    turn: &Turn,
+    sequence: Sequence,
+) -> (Document, Sequence) {
+    let document = Document {
         kind: turn.kind.clone(),
         key: sample.key.clone(),
         question: turn.question.clone(),
         answer: turn.answer.clone(),
-        ..Row::of(&sequence, picture)
+        ..Document::of(&sequence, 0, 0, picture)
     };
-    EncodedRow { row, sequence }
+    (document, sequence)
 }
 
 fn missing(sample: &Sample, needs: &'static str) -> DataError {
@@ -185,6 +212,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::Amounts;
     use crate::shards::tests::tiny_png;
     use crate::text::IGNORE;
     use crate::text::tests::easy_vqa;
@@ -201,10 +229,11 @@ mod tests {
             std: [0.5; 3],
             media_len: 3,
             target,
-            augmentation: Some(Augmentation {
+            augmentation: Some(Augmentation::Careful(Amounts {
                 flip: 0.5,
                 shift: 1,
-            }),
+                crop: None,
+            })),
             seed: 11,
         }
     }
@@ -232,15 +261,46 @@ mod tests {
             .expect("batch");
         assert_eq!(batch.picture_count, 2);
         assert_eq!(batch.pictures.len(), 2 * 3 * SIDE * SIDE);
-        assert_eq!(batch.rows.len(), 4);
+        assert_eq!(batch.documents.len(), 4);
         assert_eq!(batch.input_ids.len(), 4 * batch.seq_len);
         assert_eq!(batch.labels.len(), 4 * batch.seq_len);
-        let pictures: Vec<_> = batch.rows.iter().map(|row| row.media[0].picture).collect();
+        let pictures: Vec<_> = batch
+            .documents
+            .iter()
+            .map(|row| row.media[0].picture)
+            .collect();
         assert_eq!(pictures, [0, 0, 0, 1]);
-        for row in &batch.rows {
+        for row in &batch.documents {
             assert_eq!(row.media[0].range.len(), 3);
-            assert!(row.question_end.is_some_and(|end| end < row.len));
+            assert!(row.question_end.is_some_and(|end| end < row.tokens.end));
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_picture_decides_whether_it_is_flipped() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        ::image::RgbImage::from_fn(4, 4, |x, _| ::image::Rgb([60 * x as u8; 3]))
+            .write_to(&mut png, ::image::ImageFormat::Png)
+            .expect("writing to memory");
+        let red = |caption: &str, augmentation| {
+            let mut sample = sample("a", 0, Some(caption));
+            sample.picture = png.get_ref().clone();
+            let batcher = Batcher {
+                augmentation,
+                ..batcher(Target::Captions)
+            };
+            let batch = batcher.batch(&[(0, &sample)]).expect("batch");
+            batch.pictures[..4].to_vec()
+        };
+        let flip = Some(Augmentation::Careful(Amounts {
+            flip: 1.0,
+            ..Amounts::default()
+        }));
+        let plain = red("a circle", None);
+        let mirrored: Vec<_> = plain.iter().rev().copied().collect();
+        assert_ne!(plain, mirrored);
+        assert_eq!(red("a circle", flip), mirrored);
+        assert_eq!(red("a circle on the left", flip), plain);
     }
 
     #[test]
@@ -249,25 +309,25 @@ mod tests {
         let long = sample("b", 0, Some("a circle a circle a circle"));
         let batcher = batcher(Target::Captions);
         let batch = batcher.batch(&[(0, &short), (1, &long)]).expect("batch");
-        let row = &batch.rows[0];
+        let row = &batch.documents[0];
         assert_eq!(
             (row.kind.as_str(), row.answer.as_str()),
             ("caption", "a circle")
         );
         assert_eq!(row.question_end, None);
         let pad = i64::from(batcher.tokenizer.special().pad);
-        assert!(row.len < batch.seq_len);
+        assert!(row.tokens.end < batch.seq_len);
         assert!(
-            batch.input_ids[row.len..batch.seq_len]
+            batch.input_ids[row.tokens.end..batch.seq_len]
                 .iter()
                 .all(|&id| id == pad)
         );
         assert!(
-            batch.labels[row.len..batch.seq_len]
+            batch.labels[row.tokens.end..batch.seq_len]
                 .iter()
                 .all(|&label| label == IGNORE)
         );
-        assert_eq!(batch.rows[1].len, batch.seq_len);
+        assert_eq!(batch.documents[1].tokens.len(), batch.seq_len);
     }
 
     #[test]
@@ -279,12 +339,12 @@ mod tests {
         let both = batcher.batch(&[(7, &a), (8, &b)]).expect("batch");
         assert_eq!(both, batcher.batch(&[(7, &a), (8, &b)]).expect("batch"));
         let alone = batcher.batch(&[(8, &b)]).expect("batch");
-        assert_eq!(alone.rows[0].question, both.rows[2].question);
+        assert_eq!(alone.documents[0].question, both.documents[2].question);
         assert_eq!(alone.pictures, both.pictures[3 * SIDE * SIDE..]);
         let questions = |item| {
             let batch = batcher.batch(&[(item, &a)]).expect("batch");
             batch
-                .rows
+                .documents
                 .into_iter()
                 .map(|row| row.question)
                 .collect::<Vec<_>>()

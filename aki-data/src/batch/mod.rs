@@ -5,5 +5,5 @@ mod layout;
 mod target;
 
 pub use self::batcher::Batcher;
-pub use self::layout::{Batch, Media, Row};
+pub use self::layout::{Batch, Document, Media};
 pub use self::target::Target;

@@ -26,9 +26,12 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn aokvqa(questions: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        list(questions, |mut entry: Entry| {
-            let id = entry.question_id.take();
-            builder.push(id.unwrap_or_default(), draft(entry));
+        list(questions, |number, entry: Result<Entry, _>| match entry {
+            Ok(mut entry) => {
+                let id = entry.question_id.take();
+                builder.push(id.unwrap_or_default(), draft(entry));
+            }
+            Err(reason) => builder.push(number, Err(reason)),
         })?;
         Ok(builder.finish())
     }

@@ -15,6 +15,7 @@ pub struct Dataset(Arc<Contents>);
 #[derive(Debug)]
 struct Contents {
     store: Store,
+    fingerprint: u64,
     skipped: Vec<Skipped>,
 }
 
@@ -54,6 +55,21 @@ impl Dataset {
         &self.0.skipped
     }
 
+    /// A number that other records have not: any change to one is another number, and of many at
+    /// once all but one in 2^64.
+    pub fn fingerprint(&self) -> u64 {
+        self.0.fingerprint
+    }
+
+    /// How many of those left out are [broken](SkipReason::is_broken).
+    pub fn broken(&self) -> usize {
+        let broken = self
+            .skipped()
+            .iter()
+            .filter(|skipped| skipped.reason.is_broken());
+        broken.map(|skipped| skipped.count).sum()
+    }
+
     /// Bytes of memory the records take.
     pub fn memory(&self) -> usize {
         self.0.store.size()
@@ -81,6 +97,7 @@ impl Builder {
     pub(super) fn finish(mut self) -> Dataset {
         self.store.shrink();
         Dataset(Arc::new(Contents {
+            fingerprint: self.store.fingerprint(),
             store: self.store,
             skipped: self.skips.into_list(),
         }))

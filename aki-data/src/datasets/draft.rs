@@ -7,8 +7,8 @@ use super::skipped::SkipReason;
 use crate::item_rng;
 use crate::text::{Message, Role};
 
-const SHORT: &str = "Answer the question using a single word or phrase.";
-const LETTER: &str = "Answer with the option's letter from the given choices directly.";
+pub(crate) const SHORT: &str = "Answer the question using a single word or phrase.";
+pub(crate) const LETTER: &str = "Answer with the option's letter from the given choices directly.";
 
 /// Keeps the order of the options apart from an item's other random numbers.
 const OPTIONS_DOMAIN: u64 = 0x616b_692d_6f70_7469; // "aki-opti"

@@ -25,7 +25,9 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn gqa(questions: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        map(questions, |id, entry| builder.push(id, draft(entry)))?;
+        map(questions, |id, entry: Result<Entry, _>| {
+            builder.push(id, entry.and_then(draft));
+        })?;
         Ok(builder.finish())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -10,8 +10,14 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 
+use super::skipped::SkipReason;
 use crate::DataError;
+
+/// Bytes of a line: above those of the longest conversation by far, and no memory to speak of.
+pub(crate) const MAX_LINE: u64 = 64 << 20;
 
 /// An id that some write as a number and some as a text.
 #[derive(Deserialize)]
@@ -30,51 +36,97 @@ impl fmt::Display for Id {
     }
 }
 
-/// Gives every entry of the file's list to `each`.
+/// An entry as it was read, or why it could not be: then the next one follows.
+pub(super) type Entry<T> = Result<T, SkipReason>;
+
+/// Gives every entry of the file's list, with its number from 1, to `each`.
 pub(super) fn list<T: DeserializeOwned>(
     path: &Path,
-    mut each: impl FnMut(T),
+    each: impl FnMut(usize, Entry<T>),
 ) -> Result<(), DataError> {
-    document(path, List(&mut each, PhantomData))
+    document(path, List(each, PhantomData))
 }
 
-/// Gives every entry of the list `field` of the file's object to `each`.
+/// Gives every entry of the list `field` of the file's object, with its number from 1, to `each`.
 pub(super) fn list_in<T: DeserializeOwned>(
     path: &Path,
     field: &'static str,
-    mut each: impl FnMut(T),
+    each: impl FnMut(usize, Entry<T>),
 ) -> Result<(), DataError> {
-    let list = List(&mut each, PhantomData);
+    let list = List(each, PhantomData);
     document(path, Field { name: field, list })
 }
 
 /// Gives every entry of the file's object, with its name, to `each`.
 pub(super) fn map<T: DeserializeOwned>(
     path: &Path,
-    mut each: impl FnMut(String, T),
+    each: impl FnMut(String, Entry<T>),
 ) -> Result<(), DataError> {
-    document(path, Entries(&mut each, PhantomData))
+    document(path, Entries(each, PhantomData))
 }
 
 /// Gives every line, with its number from 1, to `each`; empty lines are passed over.
+///
+/// # Errors
+/// [`DataError::Annotations`] at the first line if none can be read: it is another kind of file.
 pub(super) fn lines<T: DeserializeOwned>(
     path: &Path,
-    mut each: impl FnMut(usize, T),
+    mut each: impl FnMut(usize, Entry<T>),
 ) -> Result<(), DataError> {
     let mut file = open(path)?;
     let mut line = Vec::new();
+    let mut any_good = false;
+    let mut first_wrong = None;
     for number in 1.. {
-        line.clear();
-        let read = file.read_until(b'\n', &mut line);
-        if read.map_err(|source| io(path, source))? == 0 {
+        let whole = read_line(&mut file, &mut line).map_err(|source| io(path, source))?;
+        if line.is_empty() {
             break;
         }
-        if !line.trim_ascii().is_empty() {
-            let entry = serde_json::from_slice(&line);
-            each(number, entry.map_err(|e| wrong(path, number - 1, e))?);
+        if line.trim_ascii().is_empty() {
+            continue;
         }
+        let entry = match whole {
+            true => serde_json::from_slice(line.trim_ascii_end()),
+            false => Err(serde_json::Error::custom(SkipReason::TooLong)),
+        };
+        any_good |= entry.is_ok();
+        each(
+            number,
+            entry.map_err(|error| {
+                let reason = if whole {
+                    fault(&error)
+                } else {
+                    SkipReason::TooLong
+                };
+                first_wrong.get_or_insert((number, error));
+                reason
+            }),
+        );
     }
-    Ok(())
+    match first_wrong {
+        Some((number, error)) if !any_good => Err(wrong(path, number - 1, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the next line into `line`, empty at the end of the file. Of one that is too long no more
+/// than its beginning is kept: then it is not whole.
+fn read_line(file: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    line.clear();
+    let read = file.by_ref().take(MAX_LINE).read_until(b'\n', line)?;
+    let whole = (read as u64) < MAX_LINE || line.ends_with(b"\n");
+    if !whole {
+        file.skip_until(b'\n')?;
+    }
+    Ok(whole)
+}
+
+/// Why an entry could not be read.
+pub(super) fn fault(error: &serde_json::Error) -> SkipReason {
+    match error.classify() {
+        Category::Data => SkipReason::Fields,
+        Category::Io | Category::Syntax | Category::Eof => SkipReason::Json,
+    }
 }
 
 /// Whether the file is one list, and not a value a line.
@@ -96,12 +148,24 @@ pub(super) fn is_list(path: &Path) -> Result<bool, DataError> {
 fn document(path: &Path, seed: impl for<'de> DeserializeSeed<'de>) -> Result<(), DataError> {
     let mut json = serde_json::Deserializer::from_reader(open(path)?);
     let read = seed.deserialize(&mut json).and_then(|_| json.end());
-    read.map_err(|error| wrong(path, 0, error))
+    read.map_err(|error| match error.is_io() {
+        true => io(path, error.into()),
+        false => wrong(path, 0, &error),
+    })
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, DataError> {
     let file = File::open(path).map_err(|source| io(path, source))?;
-    Ok(BufReader::with_capacity(1 << 18, file))
+    let mut file = BufReader::with_capacity(1 << 18, file);
+    // A byte order mark, which some editors write.
+    if file
+        .fill_buf()
+        .map_err(|source| io(path, source))?
+        .starts_with(b"\xef\xbb\xbf")
+    {
+        file.consume(3);
+    }
+    Ok(file)
 }
 
 fn io(path: &Path, source: std::io::Error) -> DataError {
@@ -112,25 +176,54 @@ fn io(path: &Path, source: std::io::Error) -> DataError {
 }
 
 /// `before` lines stand before the text that was parsed.
-fn wrong(path: &Path, before: usize, error: serde_json::Error) -> DataError {
-    if error.is_io() {
-        return io(path, error.into());
-    }
-    let (line, column) = (error.line(), error.column());
-    let text = error.to_string();
-    let place = format!(" at line {line} column {column}");
+fn wrong(path: &Path, before: usize, error: &serde_json::Error) -> DataError {
     DataError::Annotations {
         path: path.to_owned(),
-        line: before + line,
-        column,
-        reason: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+        // Of a line too long to be looked at, serde knows no place.
+        line: before + error.line().max(1),
+        column: error.column().max(1),
+        reason: without_place(error),
+    }
+}
+
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
+/// Reads entries one by one, and remembers whether any could be.
+#[derive(Default)]
+struct Read {
+    any_good: bool,
+    first_wrong: Option<String>,
+}
+
+impl Read {
+    /// The text is found whole first, so that one that does not fit leaves the next in its place.
+    fn entry<T: DeserializeOwned>(&mut self, name: impl fmt::Display, text: &RawValue) -> Entry<T> {
+        let entry = serde_json::from_str(text.get());
+        self.any_good |= entry.is_ok();
+        entry.map_err(|error| {
+            let first = || format!("entry {name}: {}", without_place(&error));
+            self.first_wrong.get_or_insert_with(first);
+            fault(&error)
+        })
+    }
+
+    /// If there are entries and none could be read, it is another kind of file.
+    fn finish<E: Error>(self) -> Result<(), E> {
+        match self.first_wrong {
+            Some(first) if !self.any_good => Err(E::custom(first)),
+            _ => Ok(()),
+        }
     }
 }
 
 /// A list whose entries are handed on.
-struct List<'a, T, F>(&'a mut F, PhantomData<T>);
+struct List<T, F>(F, PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, F: FnMut(T)> DeserializeSeed<'de> for List<'_, T, F> {
+impl<'de, T: DeserializeOwned, F: FnMut(usize, Entry<T>)> DeserializeSeed<'de> for List<T, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -138,18 +231,21 @@ impl<'de, T: Deserialize<'de>, F: FnMut(T)> DeserializeSeed<'de> for List<'_, T,
     }
 }
 
-impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for List<'_, T, F> {
+impl<'de, T: DeserializeOwned, F: FnMut(usize, Entry<T>)> Visitor<'de> for List<T, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a list of annotations")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while let Some(entry) = list.next_element()? {
-            self.0(entry);
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let mut read = Read::default();
+        let mut number = 0;
+        while let Some(text) = list.next_element::<Box<RawValue>>()? {
+            number += 1;
+            self.0(number, read.entry(number, &text));
         }
-        Ok(())
+        read.finish()
     }
 }
 
@@ -194,9 +290,9 @@ impl<'de, L: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Field<L> {
 }
 
 /// An object whose entries are handed on.
-struct Entries<'a, T, F>(&'a mut F, PhantomData<T>);
+struct Entries<T, F>(F, PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>, F: FnMut(String, T)> DeserializeSeed<'de> for Entries<'_, T, F> {
+impl<'de, T: DeserializeOwned, F: FnMut(String, Entry<T>)> DeserializeSeed<'de> for Entries<T, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -204,17 +300,39 @@ impl<'de, T: Deserialize<'de>, F: FnMut(String, T)> DeserializeSeed<'de> for Ent
     }
 }
 
-impl<'de, T: Deserialize<'de>, F: FnMut(String, T)> Visitor<'de> for Entries<'_, T, F> {
+impl<'de, T: DeserializeOwned, F: FnMut(String, Entry<T>)> Visitor<'de> for Entries<T, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object with an annotation a key")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some((name, entry)) = map.next_entry()? {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut read = Read::default();
+        while let Some((name, text)) = map.next_entry::<String, Box<RawValue>>()? {
+            let entry = read.entry(format_args!("{name:?}"), &text);
             self.0(name, entry);
         }
-        Ok(())
+        read.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over() {
+        let long = std::io::repeat(b'a').take(2 * MAX_LINE);
+        let mut file = BufReader::new((&b"first\n"[..]).chain(long).chain(&b"\nlast"[..]));
+        let mut line = Vec::new();
+        let mut next = || {
+            let whole = read_line(&mut file, &mut line).expect("a line");
+            (whole, line.len() as u64, line.first().copied())
+        };
+        assert_eq!(next(), (true, 6, Some(b'f')));
+        assert_eq!(next(), (false, MAX_LINE, Some(b'a')));
+        assert_eq!(next(), (true, 4, Some(b'l')));
+        assert_eq!(next(), (true, 0, None));
     }
 }

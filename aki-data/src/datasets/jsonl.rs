@@ -15,7 +15,7 @@ use crate::DataError;
 use crate::text::{Message, Role};
 
 #[derive(Deserialize)]
-struct Line {
+pub(super) struct Line {
     id: Option<Id>,
     #[serde(alias = "images")]
     image: Option<OneOrMany>,
@@ -28,6 +28,30 @@ struct Line {
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+/// What a line holds: pictures, and a conversation in one form or the other.
+type Parts = (
+    Vec<String>,
+    Option<Vec<Utterance>>,
+    Option<Vec<OpenAiMessage>>,
+);
+
+impl Line {
+    pub(super) fn is_conversation(&self) -> bool {
+        self.conversations.is_some() || self.messages.is_some()
+    }
+
+    pub(super) fn parts(self) -> Parts {
+        let mut images = match self.image {
+            None => Vec::new(),
+            Some(OneOrMany::One(image)) => vec![image],
+            Some(OneOrMany::Many(images)) => images,
+        };
+        // Files with and without pictures often say "" for none.
+        images.retain(|image| !image.is_empty());
+        (images, self.conversations, self.messages)
+    }
 }
 
 impl Dataset {
@@ -44,20 +68,24 @@ impl Dataset {
     /// every answer is learned; a system message may come first. A line `<image>` in a question
     /// marks a picture, which goes before that question; without marks all go before the first.
     /// In a conversation without pictures `<image>` is text. The key is the `id`, or else the
-    /// line's number.
+    /// line's number. A line that is no JSON or no such record is left out and counted, under its
+    /// number.
     ///
     /// # Errors
-    /// [`DataError::Io`] and [`DataError::Annotations`].
+    /// [`DataError::Io`]; [`DataError::Annotations`] if a list is damaged, or no line or entry at
+    /// all can be read.
     pub fn jsonl(file: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        let mut add = |number: usize, mut line: Line| {
-            let id = line.id.take();
-            let key = id.map_or_else(|| number.to_string(), |id| id.to_string());
-            builder.push(key, draft(line));
+        let add = |number: usize, line: Result<Line, _>| match line {
+            Ok(mut line) => {
+                let id = line.id.take();
+                let key = id.map_or_else(|| number.to_string(), |id| id.to_string());
+                builder.push(key, draft(line));
+            }
+            Err(reason) => builder.push(number, Err(reason)),
         };
         if is_list(file)? {
-            let mut numbers = 1..;
-            list(file, |line| add(numbers.next().unwrap_or(0), line))?;
+            list(file, add)?;
         } else {
             lines(file, add)?;
         }
@@ -65,24 +93,24 @@ impl Dataset {
     }
 }
 
-fn draft(line: Line) -> Result<Draft, SkipReason> {
-    let mut images = match line.image {
-        None => Vec::new(),
-        Some(OneOrMany::One(image)) => vec![image],
-        Some(OneOrMany::Many(images)) => images,
-    };
-    // Files with and without pictures often say "" for none.
-    images.retain(|image| !image.is_empty());
-    let mut messages = match (line.conversations, line.messages) {
-        (Some(conversation), None) => read_conversation(conversation)?,
-        (None, Some(messages)) => read_messages(messages, &mut images)?,
-        _ => return Err(SkipReason::MissingField),
-    };
+pub(super) fn draft(line: Line) -> Result<Draft, SkipReason> {
+    let (images, mut messages) = read(line)?;
     place_pictures(&mut messages, images.len())?;
     Ok(Draft {
         images,
         content: Content::Conversation(messages),
     })
+}
+
+/// The pictures that a line names, and its messages, with marks still in their texts.
+pub(super) fn read(line: Line) -> Result<(Vec<String>, Vec<Message>), SkipReason> {
+    let (mut images, conversations, messages) = line.parts();
+    let messages = match (conversations, messages) {
+        (Some(conversation), None) => read_conversation(conversation)?,
+        (None, Some(messages)) => read_messages(messages, &mut images)?,
+        _ => return Err(SkipReason::MissingField),
+    };
+    Ok((images, messages))
 }
 
 fn read_conversation(conversation: Vec<Utterance>) -> Result<Vec<Message>, SkipReason> {
@@ -102,7 +130,7 @@ fn read_conversation(conversation: Vec<Utterance>) -> Result<Vec<Message>, SkipR
 }
 
 /// Puts the pictures where marks say, or all before the first question.
-fn place_pictures(messages: &mut [Message], images: usize) -> Result<(), SkipReason> {
+pub(super) fn place_pictures(messages: &mut [Message], images: usize) -> Result<(), SkipReason> {
     if images == 0 {
         let placed = messages.iter().any(|message| message.pictures > 0);
         return if placed {

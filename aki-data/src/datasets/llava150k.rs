@@ -35,7 +35,11 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn llava150k(file: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        list(file, |entry: Entry| {
+        list(file, |number, entry: Result<Entry, _>| {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(reason) => return builder.push(number, Err(reason)),
+            };
             let id = entry.id.map_or_else(String::new, |id| id.to_string());
             let (Some(image), Some(conversation)) = (entry.image, entry.conversations) else {
                 return builder.push(id, Err(SkipReason::MissingField));

@@ -4,7 +4,7 @@ const MARK: &str = "<image>";
 
 /// The text without its marks, and how many it had. A mark is at the very beginning or a line of
 /// its own; within a sentence it is what the sentence is about and stays.
-pub(super) fn without_marks(text: &str) -> (String, usize) {
+pub(crate) fn without_marks(text: &str) -> (String, usize) {
     let mut marks = 0;
     let mut rest = text;
     while let Some(after) = rest.strip_prefix(MARK) {

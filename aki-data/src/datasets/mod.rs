@@ -10,16 +10,21 @@
 //! llava150k, jsonl           conversations
 //! ```
 //!
+//! [`read_conversation`] reads such records one by one from shards, which hold their pictures too.
+//!
 //! Texts are those of AKI's instruction tuning. What cannot be used is left out and counted, see
-//! [`Dataset::skipped`]; a file that is not what it should be is an error.
+//! [`Dataset::skipped`]: an entry of a list or object, a line of a file of lines. A file that is not
+//! what it should be is an error: damaged JSON that is not in lines, or not one entry that can be read.
 
 mod aokvqa;
 mod dataset;
 mod draft;
+mod entries;
 mod gqa;
 mod image_path;
 mod json;
 mod jsonl;
+mod line;
 mod llava150k;
 mod marks;
 mod ocrvqa;
@@ -27,6 +32,7 @@ mod openai;
 mod record;
 mod refcoco;
 mod scienceqa;
+mod shard;
 mod skipped;
 mod store;
 mod vg;
@@ -34,5 +40,11 @@ mod vqa;
 mod vsr;
 
 pub use self::dataset::Dataset;
+pub(crate) use self::draft::{LETTER, SHORT};
+pub(crate) use self::entries::Entries;
+pub(crate) use self::json::MAX_LINE;
+pub(crate) use self::line::OwnLine;
+pub(crate) use self::marks::without_marks;
 pub use self::record::{Record, Region};
+pub use self::shard::read_conversation;
 pub use self::skipped::{SkipReason, Skipped};

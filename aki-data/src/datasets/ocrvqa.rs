@@ -31,7 +31,10 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn ocrvqa(file: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        map(file, |key, cover| add(&mut builder, &key, cover))?;
+        map(file, |key, cover: Result<Cover, _>| match cover {
+            Ok(cover) => add(&mut builder, &key, cover),
+            Err(reason) => builder.push(key, Err(reason)),
+        })?;
         Ok(builder.finish())
     }
 }

@@ -37,15 +37,27 @@ impl Dataset {
     pub fn refcoco(file: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
         let mut annotations = Vec::new();
-        list_in(file, "annotations", |annotation: Annotation| {
-            annotations.push((annotation.image_id, annotation.bbox));
-        })?;
+        list_in(
+            file,
+            "annotations",
+            |_, annotation: Result<Annotation, _>| {
+                // One that cannot be read keeps its place, since the two lists go in step.
+                annotations.push(annotation);
+            },
+        )?;
         let mut annotations = annotations.into_iter();
-        list_in(file, "images", |image: Image| {
-            let key = image.id.map_or_else(String::new, |id| id.to_string());
-            builder.push(key, draft(image, annotations.next()));
+        list_in(file, "images", |number, image: Result<Image, _>| {
+            let annotation = annotations.next();
+            match image {
+                Ok(image) => {
+                    let key = image.id.map_or_else(String::new, |id| id.to_string());
+                    builder.push(key, draft(image, annotation));
+                }
+                Err(reason) => builder.push(number, Err(reason)),
+            }
         })?;
-        for (id, _) in annotations {
+        for annotation in annotations {
+            let id = annotation.ok().and_then(|it| it.image_id);
             let key = id.map_or_else(String::new, |id| id.to_string());
             builder.push(key, Err(SkipReason::Unmatched));
         }
@@ -55,10 +67,10 @@ impl Dataset {
 
 fn draft(
     image: Image,
-    annotation: Option<(Option<u64>, Option<[f64; 4]>)>,
+    annotation: Option<Result<Annotation, SkipReason>>,
 ) -> Result<Draft, SkipReason> {
-    let (id, bbox) = annotation.ok_or(SkipReason::Unmatched)?;
-    if id.ok_or(SkipReason::MissingField)? != image.id.ok_or(SkipReason::MissingField)? {
+    let Annotation { image_id, bbox } = annotation.ok_or(SkipReason::Unmatched)??;
+    if image_id.ok_or(SkipReason::MissingField)? != image.id.ok_or(SkipReason::MissingField)? {
         return Err(SkipReason::Unmatched);
     }
     let bbox = bbox.ok_or(SkipReason::MissingField)?;

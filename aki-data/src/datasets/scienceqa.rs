@@ -27,8 +27,8 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn scienceqa(problems: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        map(problems, |key, problem| {
-            let draft = draft(&key, problem);
+        map(problems, |key, problem: Result<Problem, _>| {
+            let draft = problem.and_then(|problem| draft(&key, problem));
             builder.push(key, draft);
         })?;
         Ok(builder.finish())

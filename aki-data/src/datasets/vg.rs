@@ -44,12 +44,19 @@ impl Dataset {
     pub fn vg(regions: &Path, image_data: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
         let mut sizes = HashMap::new();
-        list(image_data, |size: Size| {
-            if let (Some(width), Some(height)) = (size.width, size.height) {
+        // A size that cannot be read is missing where it is needed, and counted there.
+        list(image_data, |_, size: Result<Size, _>| {
+            if let Ok(size) = size
+                && let (Some(width), Some(height)) = (size.width, size.height)
+            {
                 sizes.insert(size.image_id, (width, height));
             }
         })?;
-        list(regions, |image: Image| {
+        list(regions, |number, image: Result<Image, _>| {
+            let image = match image {
+                Ok(image) => image,
+                Err(reason) => return builder.push(number, Err(reason)),
+            };
             let Some(regions) = image.regions else {
                 return builder.push(image.id, Err(SkipReason::MissingField));
             };

@@ -34,15 +34,29 @@ impl Dataset {
     pub fn vqa(questions: &Path, annotations: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
         let mut answers = HashMap::new();
-        list_in(annotations, "annotations", |answer: Answered| {
-            if let Some(text) = answer.multiple_choice_answer {
-                answers.insert(answer.question_id, text);
-            }
-        })?;
-        list_in(questions, "questions", |asked: Asked| {
-            let answer = answers.remove(&asked.question_id);
-            builder.push(asked.question_id, draft(asked, answer));
-        })?;
+        // An answer that cannot be read leaves its question without one, and is counted there.
+        list_in(
+            annotations,
+            "annotations",
+            |_, answer: Result<Answered, _>| {
+                if let Ok(answer) = answer
+                    && let Some(text) = answer.multiple_choice_answer
+                {
+                    answers.insert(answer.question_id, text);
+                }
+            },
+        )?;
+        list_in(
+            questions,
+            "questions",
+            |number, asked: Result<Asked, _>| match asked {
+                Ok(asked) => {
+                    let answer = answers.remove(&asked.question_id);
+                    builder.push(asked.question_id, draft(asked, answer));
+                }
+                Err(reason) => builder.push(number, Err(reason)),
+            },
+        )?;
         let mut left: Vec<_> = answers.into_keys().collect();
         left.sort_unstable();
         for question_id in left {

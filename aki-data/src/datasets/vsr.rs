@@ -26,7 +26,9 @@ impl Dataset {
     /// [`DataError::Io`] and [`DataError::Annotations`].
     pub fn vsr(captions: &Path) -> Result<Self, DataError> {
         let mut builder = Builder::default();
-        lines(captions, |number, line| builder.push(number, draft(line)))?;
+        lines(captions, |number, line: Result<Line, _>| {
+            builder.push(number, line.and_then(draft));
+        })?;
         Ok(builder.finish())
     }
 }

@@ -1,6 +1,5 @@
-//! Pictures: decoding, resizing, augmentation.
+//! Pictures: decoding and resizing.
 
-mod augment;
 mod cmyk;
 mod decode;
 mod gif;
@@ -10,5 +9,4 @@ mod resize;
 mod size;
 mod tiff;
 
-pub use self::augment::Augmentation;
 pub use self::picture::Picture;

@@ -57,6 +57,12 @@ impl Picture {
         })
     }
 
+    /// The extension of a picture's file by what it begins with; none if it is no picture
+    /// that can be decoded.
+    pub(crate) fn extension(bytes: &[u8]) -> Option<&'static str> {
+        size::extension(bytes)
+    }
+
     /// Reads and decodes a picture file.
     ///
     /// # Errors

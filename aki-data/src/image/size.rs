@@ -6,6 +6,19 @@ use ::image::{ImageFormat, ImageReader};
 
 use super::jpeg;
 
+/// As files of its format are usually named.
+pub(super) fn extension(bytes: &[u8]) -> Option<&'static str> {
+    Some(match ::image::guess_format(bytes).ok()? {
+        ImageFormat::Bmp => "bmp",
+        ImageFormat::Gif => "gif",
+        ImageFormat::Jpeg => "jpg",
+        ImageFormat::Png => "png",
+        ImageFormat::Tiff => "tif",
+        ImageFormat::WebP => "webp",
+        _ => return None,
+    })
+}
+
 /// Width and height in pixels. Reads headers only and takes no memory for pixels.
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32), String> {
     match ::image::guess_format(bytes) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::mmc4::Mmc4;
-use super::sample::{PretrainingSample, check_picture};
+use super::sample::PretrainingSample;
 use super::{grounding, ocr, plain};
 use crate::shards::{Limits, RawSample, SkipReason, Skipped};
 use crate::text::Part;
@@ -27,6 +27,18 @@ pub enum CaptionKind {
 }
 
 impl CaptionKind {
+    /// Its name in a run file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Txt => "txt",
+            Self::Blip3Kale => "blip3-kale",
+            Self::Blip3Ocr => "blip3-ocr",
+            Self::Blip3Grounding => "blip3-grounding",
+            Self::Cc3m => "cc3m",
+            Self::Cc12m => "cc12m",
+        }
+    }
+
     /// The caption in a `txt` member.
     ///
     /// # Errors
@@ -71,15 +83,15 @@ impl PretrainingKind {
 
 fn captioned(
     kind: CaptionKind,
-    raw: RawSample,
+    mut raw: RawSample,
     limits: &Limits,
 ) -> Result<PretrainingSample, SkipReason> {
-    let picture = raw.picture.ok_or(SkipReason::NoPicture)?;
+    let picture = raw.take_picture()?;
     let text = raw.text.ok_or(SkipReason::Missing { extension: "txt" })?;
     let text = String::from_utf8(text).map_err(|_| SkipReason::Caption)?;
     let caption = kind.caption(&text);
     let caption = caption.map_err(|reason| SkipReason::Text { reason })?;
-    check_picture(&picture, &raw.key, limits)?;
+    limits.check_picture(&picture, &raw.key)?;
     Ok(PretrainingSample {
         shard: raw.shard,
         key: raw.key,
@@ -98,7 +110,7 @@ mod tests {
         let whole = RawSample {
             shard: std::path::Path::new("s.tar").into(),
             key: "k".to_owned(),
-            picture: Some(tiny_png()),
+            pictures: vec![tiny_png()],
             text: Some(b"an <image> in text".to_vec()),
             json: None,
         };
@@ -113,7 +125,11 @@ mod tests {
         };
         let sample = read(&|_, _| ()).expect("a whole sample");
         assert_eq!(sample.parts[1], Part::Text("an <image> in text".to_owned()));
-        assert_eq!(read(&|raw, _| raw.picture = None), Err("no picture"));
+        assert_eq!(read(&|raw, _| raw.pictures.clear()), Err("no picture"));
+        assert_eq!(
+            read(&|raw, _| raw.pictures.push(tiny_png())),
+            Err("member twice")
+        );
         assert_eq!(read(&|raw, _| raw.text = None), Err("missing member"));
         assert_eq!(
             read(&|raw, _| raw.text = Some(vec![0xff])),
@@ -124,7 +140,7 @@ mod tests {
             Err("unusable text")
         );
         assert_eq!(
-            read(&|raw, _| raw.picture = Some(b"GIF".to_vec())),
+            read(&|raw, _| raw.pictures = vec![b"GIF".to_vec()]),
             Err("broken picture")
         );
         assert_eq!(
@@ -135,16 +151,16 @@ mod tests {
 
     #[test]
     fn kinds_have_the_names_of_the_run_file() {
-        for (kind, name) in [
-            (CaptionKind::Txt, "txt"),
-            (CaptionKind::Blip3Kale, "blip3-kale"),
-            (CaptionKind::Blip3Ocr, "blip3-ocr"),
-            (CaptionKind::Blip3Grounding, "blip3-grounding"),
-            (CaptionKind::Cc3m, "cc3m"),
-            (CaptionKind::Cc12m, "cc12m"),
+        for kind in [
+            CaptionKind::Txt,
+            CaptionKind::Blip3Kale,
+            CaptionKind::Blip3Ocr,
+            CaptionKind::Blip3Grounding,
+            CaptionKind::Cc3m,
+            CaptionKind::Cc12m,
         ] {
             let json = serde_json::to_string(&kind).expect("json");
-            assert_eq!(json, format!("{name:?}"));
+            assert_eq!(json, format!("{:?}", kind.name()));
         }
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::assign;
-use super::sample::{PretrainingSample, check_picture};
+use super::sample::PretrainingSample;
 use crate::shards::{Limits, RawSample, SkipReason};
 use crate::text::Part;
 
@@ -72,7 +72,7 @@ impl Mmc4 {
         let mut of_sentence = Vec::new();
         for (picture, sentence) in pairs {
             let (image, bytes) = &mut pictures[picture];
-            check_picture(bytes, &format!("image_info[{image}]"), limits)?;
+            limits.check_picture(bytes, &format!("image_info[{image}]"))?;
             of_sentence.push((sentence, std::mem::take(bytes)));
         }
         if of_sentence.is_empty() {
@@ -199,7 +199,7 @@ mod tests {
         let raw = RawSample {
             shard: std::path::Path::new("s.tar").into(),
             key: "k".to_owned(),
-            picture: None,
+            pictures: Vec::new(),
             text: None,
             json: Some(json.to_vec()),
         };

@@ -18,9 +18,7 @@ mod mmc4;
 mod ocr;
 mod plain;
 mod sample;
-mod samples;
 
 pub use self::kind::{CaptionKind, PretrainingKind};
 pub use self::mmc4::Mmc4;
 pub use self::sample::PretrainingSample;
-pub use self::samples::{PretrainingSamples, pretraining_samples};

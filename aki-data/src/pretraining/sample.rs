@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::Picture;
-use crate::shards::{Limits, SkipReason};
 use crate::text::Part;
 
 /// A text with pictures in it.
@@ -31,21 +29,4 @@ impl PretrainingSample {
         };
         self.parts.iter().map(part).collect()
     }
-}
-
-/// Whether a picture's header is sound and within the limits; its pixels are not looked at.
-pub(super) fn check_picture(bytes: &[u8], key: &str, limits: &Limits) -> Result<(), SkipReason> {
-    let size = Picture::size(bytes, key);
-    let (width, height) = size.map_err(|error| SkipReason::Picture {
-        reason: error.to_string(),
-    })?;
-    let size = u64::from(width) * u64::from(height);
-    if size > limits.picture_pixels {
-        return Err(SkipReason::TooLarge {
-            what: "picture's number of pixels",
-            size,
-            limit: limits.picture_pixels,
-        });
-    }
-    Ok(())
 }

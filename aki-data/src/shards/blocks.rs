@@ -8,6 +8,9 @@ use std::io::{ErrorKind, Read};
 
 use tar::{EntryType, Header, PaxExtensions};
 
+use super::remote::RemoteError;
+use super::sample::SkipReason;
+
 /// Tar cuts everything into blocks.
 const BLOCK: usize = 512;
 
@@ -47,7 +50,7 @@ impl<R: Read> TarReader<R> {
     ///
     /// # Errors
     /// If the archive is cut off, damaged, or ends without its blocks of zeros.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<Member>, SkipReason> {
         let mut long_name = None;
         let mut pax_name = None;
         let mut pax_size = None;
@@ -57,7 +60,7 @@ impl<R: Read> TarReader<R> {
                 return Ok(None);
             };
             let kind = header.entry_type();
-            let claimed = header.entry_size().map_err(|error| error.to_string())?;
+            let claimed = header.entry_size().map_err(damage)?;
             match kind {
                 EntryType::GNULongName => {
                     let mut name = self.extension(claimed)?;
@@ -68,7 +71,7 @@ impl<R: Read> TarReader<R> {
                 EntryType::XHeader => {
                     let pax = self.extension(claimed)?;
                     for field in PaxExtensions::new(&pax) {
-                        let field = field.map_err(|error| error.to_string())?;
+                        let field = field.map_err(damage)?;
                         match field.key_bytes() {
                             b"path" => pax_name = Some(field.value_bytes().to_vec()),
                             b"size" => pax_size = Some(number(field.value_bytes())?),
@@ -78,7 +81,9 @@ impl<R: Read> TarReader<R> {
                 }
                 EntryType::XGlobalHeader | EntryType::GNULongLink => self.open(claimed)?,
                 EntryType::GNUSparse => {
-                    return Err("it holds a sparse file; pack it again without --sparse".to_owned());
+                    return Err(damage(
+                        "it holds a sparse file; pack it again without --sparse",
+                    ));
                 }
                 _ => {
                     // GNU's name wins in the `tar` crate too; no writer sets both.
@@ -98,11 +103,11 @@ impl<R: Read> TarReader<R> {
 
     /// The current member's content. Memory grows with what is there, not with
     /// what the header claims.
-    pub(super) fn content(&mut self) -> Result<Vec<u8>, String> {
+    pub(super) fn content(&mut self) -> Result<Vec<u8>, SkipReason> {
         let mut bytes = Vec::new();
         let mut content = self.inner.by_ref().take(self.content);
         let read = content.read_to_end(&mut bytes);
-        let read = read.map_err(|error| error.to_string())? as u64;
+        let read = read.map_err(unreadable)? as u64;
         if read < self.content {
             return Err(cut_off(self.content - read));
         }
@@ -111,18 +116,20 @@ impl<R: Read> TarReader<R> {
     }
 
     /// A header, or none at the blocks of zeros that end an archive.
-    fn header(&mut self) -> Result<Option<Header>, String> {
+    fn header(&mut self) -> Result<Option<Header>, SkipReason> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
             match self.inner.read(&mut block[filled..]) {
                 Ok(0) if filled == 0 => {
-                    return Err("the blocks of zeros that end an archive are missing".to_owned());
+                    return Err(damage(
+                        "the blocks of zeros that end an archive are missing",
+                    ));
                 }
-                Ok(0) => return Err("it is cut off within a header".to_owned()),
+                Ok(0) => return Err(damage("it is cut off within a header")),
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(unreadable(error)),
             }
         }
         if block == [0; BLOCK] {
@@ -133,36 +140,36 @@ impl<R: Read> TarReader<R> {
         let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
         let expected = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
         if header.cksum().ok() != Some(expected) {
-            return Err(
-                "a header's checksum is wrong; is it a plain, uncompressed tar?".to_owned(),
-            );
+            return Err(damage(
+                "a header's checksum is wrong; is it a plain, uncompressed tar?",
+            ));
         }
         Ok(Some(header))
     }
 
     /// Sets out to read a member's content.
-    fn open(&mut self, size: u64) -> Result<(), String> {
+    fn open(&mut self, size: u64) -> Result<(), SkipReason> {
         let end = size.checked_next_multiple_of(BLOCK as u64);
-        let end = end.ok_or_else(|| format!("a member claims {size} bytes"))?;
+        let end = end.ok_or_else(|| damage(format!("a member claims {size} bytes")))?;
         self.content = size;
         self.filling = end - size;
         Ok(())
     }
 
     /// Content that belongs to the headers.
-    fn extension(&mut self, size: u64) -> Result<Vec<u8>, String> {
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>, SkipReason> {
         if size > MAX_EXTENSION {
-            return Err(format!("a name or attribute claims {size} bytes"));
+            return Err(damage(format!("a name or attribute claims {size} bytes")));
         }
         self.open(size)?;
         self.content()
     }
 
     /// Passes over bytes.
-    fn pass(&mut self, bytes: u64) -> Result<(), String> {
+    fn pass(&mut self, bytes: u64) -> Result<(), SkipReason> {
         let mut rest = self.inner.by_ref().take(bytes);
         let passed = std::io::copy(&mut rest, &mut std::io::sink());
-        let passed = passed.map_err(|error| error.to_string())?;
+        let passed = passed.map_err(unreadable)?;
         // The last member's filling may be missing; then so are the zeros behind it.
         if passed < bytes {
             return Err(cut_off(bytes - passed));
@@ -172,12 +179,28 @@ impl<R: Read> TarReader<R> {
     }
 }
 
-fn cut_off(bytes: u64) -> String {
-    format!("it is cut off {bytes} bytes before the end of a member")
+fn damage(reason: impl ToString) -> SkipReason {
+    let reason = reason.to_string();
+    SkipReason::Tar { reason }
 }
 
-fn number(digits: &[u8]) -> Result<u64, String> {
+/// The archive may be whole where a store fails.
+fn unreadable(error: std::io::Error) -> SkipReason {
+    let reason = error.to_string();
+    match error.downcast::<RemoteError>() {
+        Ok(_) => SkipReason::Remote { reason },
+        Err(_) => SkipReason::Tar { reason },
+    }
+}
+
+fn cut_off(bytes: u64) -> SkipReason {
+    damage(format!(
+        "it is cut off {bytes} bytes before the end of a member"
+    ))
+}
+
+fn number(digits: &[u8]) -> Result<u64, SkipReason> {
     let text = String::from_utf8_lossy(digits);
     text.parse()
-        .map_err(|_| format!("{text:?} is no size of a member"))
+        .map_err(|_| damage(format!("{text:?} is no size of a member")))
 }

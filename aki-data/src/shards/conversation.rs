@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::datasets::without_marks;
+
 /// One question about a picture and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -30,7 +32,8 @@ struct Utterance {
 }
 
 /// Reads the turns of a record. A record without `conversations`, such as the
-/// downloader's notes beside a caption, has none.
+/// downloader's notes beside a caption, has none. Marks `<image>` go, since the template
+/// puts the picture before every question.
 ///
 /// # Errors
 /// Why this is no record, or its conversation no pairs of human and gpt.
@@ -42,7 +45,7 @@ pub(super) fn read_turns(json: &[u8]) -> Result<Vec<Turn>, String> {
         .enumerate()
         .map(|(pair, utterances)| match utterances {
             [human, gpt] if human.from == "human" && gpt.from == "gpt" => Ok(Turn {
-                question: without_image_mark(&human.value).to_owned(),
+                question: without_marks(&human.value).0,
                 answer: gpt.value.clone(),
                 kind: gpt.kind.clone(),
             }),
@@ -59,13 +62,6 @@ pub(super) fn read_turns(json: &[u8]) -> Result<Vec<Turn>, String> {
         .collect()
 }
 
-/// `LLaVA` marks the picture's place before or after the first question; the
-/// template puts it before every question, so the mark goes.
-fn without_image_mark(value: &str) -> &str {
-    let value = value.strip_prefix("<image>\n").unwrap_or(value);
-    value.strip_suffix("\n<image>").unwrap_or(value)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -73,12 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_is_a_turn_without_the_image_mark() {
+    fn every_pair_is_a_turn_without_marks() {
         let json = br#"{"id": 7, "conversations": [
             {"from": "human", "value": "<image>\nwhat color is the shape?"},
             {"from": "gpt", "value": "blue", "kind": "color"},
             {"from": "human", "value": "is there a circle?\n<image>"},
-            {"from": "gpt", "value": "yes"}
+            {"from": "gpt", "value": "yes"},
+            {"from": "human", "value": "<image> Is <image> a word?"},
+            {"from": "gpt", "value": "no"}
         ]}"#;
         let turn = |question: &str, answer: &str, kind: &str| Turn {
             question: question.to_owned(),
@@ -88,6 +86,7 @@ mod tests {
         let expected = [
             turn("what color is the shape?", "blue", "color"),
             turn("is there a circle?", "yes", ""),
+            turn("Is <image> a word?", "no", ""),
         ];
         assert_eq!(read_turns(json).expect("turns"), expected);
     }

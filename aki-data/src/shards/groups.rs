@@ -1,5 +1,6 @@
 //! A shard as a stream of samples: members grouped by key.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use super::sample::{MemberKind, RawSample, SkipReason, Skipped};
 /// key, whatever the shard's size.
 ///
 /// A member `a/0001.txt` has the key `a/0001`, which ends at the first dot of the
-/// file name; members of one key follow each other. What is no plain file (folders,
-/// links) and extensions that mean nothing here are passed over.
+/// file name; members of one key follow each other. Several pictures of a key are
+/// `a/0001.0.jpg`, `a/0001.1.png` and so on, in any order and without a gap. What is no
+/// plain file (folders, links) and extensions that mean nothing here are passed over.
 ///
 /// What is wrong with a sample is an item, `Err`, and the next one follows. Damage
 /// to the archive is the last item: [`SkipReason::Tar`] with the key that it was
-/// found in, or after.
+/// found in, or after; and so is a store that fails, as [`SkipReason::Remote`].
 pub struct SampleReader<R> {
     tar: TarReader<R>,
     shard: Arc<Path>,
@@ -25,14 +27,39 @@ pub struct SampleReader<R> {
     open: Option<Group>,
     last_key: String,
     /// Damage found after a group that is still to be handed out.
-    damage: Option<String>,
+    damage: Option<SkipReason>,
     ended: bool,
 }
 
 /// A sample whose members are still coming.
 struct Group {
     sample: RawSample,
+    /// By their numbers; that of `KEY.jpg` has none.
+    pictures: BTreeMap<Option<u16>, Vec<u8>>,
+    picture_bytes: u64,
     fault: Option<SkipReason>,
+}
+
+impl Group {
+    /// The sample, or what is wrong with it.
+    fn finish(mut self) -> Result<RawSample, (String, SkipReason)> {
+        let fault = self.fault.or_else(|| wrong_numbers(&self.pictures));
+        self.sample.pictures = self.pictures.into_values().collect();
+        match fault {
+            None => Ok(self.sample),
+            Some(reason) => Err((self.sample.key, reason)),
+        }
+    }
+}
+
+/// One picture has no number, or they are numbered from 0 without a gap.
+fn wrong_numbers(pictures: &BTreeMap<Option<u16>, Vec<u8>>) -> Option<SkipReason> {
+    if pictures.contains_key(&None) {
+        return (pictures.len() > 1).then_some(SkipReason::Twice { kind: "picture" });
+    }
+    let mut expected = (0..).zip(pictures.keys());
+    let (number, _) = expected.find(|(number, key)| **key != Some(*number))?;
+    Some(SkipReason::Gap { number })
 }
 
 impl<R: Read> SampleReader<R> {
@@ -50,7 +77,7 @@ impl<R: Read> SampleReader<R> {
     }
 
     /// The next group that is complete; at the archive's end the last, if there is one.
-    fn group(&mut self) -> Result<Option<Group>, String> {
+    fn group(&mut self) -> Result<Option<Group>, SkipReason> {
         if let Some(reason) = self.damage.take() {
             return Err(reason);
         }
@@ -64,6 +91,8 @@ impl<R: Read> SampleReader<R> {
                 key.clone_into(&mut self.last_key);
                 self.open = Some(Group {
                     sample: RawSample::new(self.shard.clone(), key.to_owned()),
+                    pictures: BTreeMap::new(),
+                    picture_bytes: 0,
                     fault: (!is_inside(key)).then_some(SkipReason::Name),
                 });
             }
@@ -82,26 +111,37 @@ impl<R: Read> SampleReader<R> {
     }
 
     /// Reads a member into the open group, if it may be held.
-    fn add(&mut self, kind: MemberKind, member: &Member) -> Result<(), String> {
-        let limit = match kind {
-            MemberKind::Picture => self.limits.picture_bytes,
-            MemberKind::Text => self.limits.text_bytes,
-            MemberKind::Json => self.limits.json_bytes,
-        };
+    fn add(&mut self, kind: MemberKind, member: &Member) -> Result<(), SkipReason> {
         let Some(group) = &mut self.open else {
             return Ok(());
         };
-        if member.size > limit {
-            group.fault.get_or_insert(SkipReason::TooLarge {
-                what: kind.name(),
-                size: member.size,
-                limit,
-            });
+        let (size, limit) = match kind {
+            MemberKind::Picture(_) => {
+                group.picture_bytes = group.picture_bytes.saturating_add(member.size);
+                (group.picture_bytes, self.limits.picture_bytes)
+            }
+            MemberKind::Text => (member.size, self.limits.text_bytes),
+            MemberKind::Json => (member.size, self.limits.json_bytes),
+        };
+        if size > limit {
+            let what = kind.name();
+            let reason = SkipReason::TooLarge { what, size, limit };
+            group.fault.get_or_insert(reason);
             return Ok(());
         }
         let content = self.tar.content();
-        let content = content.map_err(|reason| format!("member {:?}: {reason}", member.name))?;
-        if group.sample.member(kind).replace(content).is_some() {
+        let content = content.map_err(|reason| match reason {
+            SkipReason::Tar { reason } => SkipReason::Tar {
+                reason: format!("member {:?}: {reason}", member.name),
+            },
+            other => other,
+        })?;
+        let before = match kind {
+            MemberKind::Picture(number) => group.pictures.insert(number, content),
+            MemberKind::Text => group.sample.text.replace(content),
+            MemberKind::Json => group.sample.json.replace(content),
+        };
+        if before.is_some() {
             let kind = kind.name();
             group.fault.get_or_insert(SkipReason::Twice { kind });
         }
@@ -125,15 +165,15 @@ impl<R: Read> Iterator for SampleReader<R> {
             return None;
         }
         match self.group() {
-            Ok(Some(Group { sample, fault })) => Some(match fault {
-                None => Ok(sample),
-                Some(reason) => Err(self.skipped(sample.key, reason)),
-            }),
+            Ok(Some(group)) => {
+                let sample = group.finish();
+                Some(sample.map_err(|(key, reason)| self.skipped(key, reason)))
+            }
             Ok(None) => None,
             Err(reason) => {
                 self.ended = true;
                 let key = self.last_key.clone();
-                Some(Err(self.skipped(key, SkipReason::Tar { reason })))
+                Some(Err(self.skipped(key, reason)))
             }
         }
     }
@@ -223,6 +263,48 @@ mod tests {
         ];
         let expected = expected.map(|(key, kind)| (key.to_owned(), kind));
         assert_eq!(told(read(&bytes)), expected);
+    }
+
+    #[test]
+    fn numbered_pictures_come_in_their_order() {
+        let bytes = shard(&[
+            ("a.10.png", b"k"),
+            ("a.txt", b"text"),
+            ("a.0.jpg", b"a"),
+            ("a.02.gif", b"c"),
+            ("a.1.PNG", b"b"),
+            ("b.0.jpg", b"a"),
+            ("b.0.png", b"b"),
+            ("c.jpg", b"a"),
+            ("c.0.jpg", b"b"),
+            ("d.1.jpg", b"b"),
+            ("e.0.jpg", b"a"),
+            ("e.1.jpg", b"b"),
+            ("f.0.jpg", b"012345"),
+            ("f.1.jpg", b"012345"),
+            ("g.0.json", b"no member"),
+            ("g.seg.png", b"no member"),
+        ]);
+        let items = read(&bytes);
+        let Err(a) = &items[0] else {
+            panic!("3 to 9 are missing");
+        };
+        assert_eq!(a.reason, SkipReason::Gap { number: 3 });
+        let Ok(e) = &items[4] else {
+            panic!("a whole sample");
+        };
+        assert_eq!(e.pictures, [b"a", b"b"]);
+        let expected = [
+            ("a", "missing member"),
+            ("b", "member twice"),
+            ("c", "member twice"),
+            ("d", "missing member"),
+            ("e", "good"),
+            ("f", "too large"),
+            ("g", "good"),
+        ];
+        let expected = expected.map(|(key, kind)| (key.to_owned(), kind));
+        assert_eq!(told(items), expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which shards there are: files, globs, braces, standard input.
+//! Which shards there are: files, globs, braces, remote stores, standard input.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::braces;
 use super::groups::SampleReader;
 use super::limits::Limits;
+use super::remote::{self, RemoteConfig, RemoteShard};
 use super::sample::{SkipReason, Skipped};
 use crate::DataError;
 
@@ -19,24 +20,41 @@ const READ_AHEAD: usize = 1 << 20;
 pub enum Shard {
     /// A tar file.
     File(Arc<Path>),
+    /// A tar in a remote store.
+    Remote(RemoteShard),
     /// A tar that is piped in, and so can be read once.
     Stdin,
 }
 
 impl Shard {
-    /// The shard's name in messages.
+    /// The shard's name in messages: a path, or a URL without its query.
     pub fn name(&self) -> Arc<Path> {
         match self {
             Self::File(path) => path.clone(),
+            Self::Remote(shard) => shard.name(),
             Self::Stdin => Path::new("-").into(),
         }
     }
 
-    /// Opens it and walks its samples.
+    /// A file beside it; none beside standard input.
+    pub(super) fn beside(&self, file: &str) -> Option<Self> {
+        match self {
+            Self::File(path) => Some(Self::File(path.with_file_name(file).into())),
+            Self::Remote(shard) => Some(Self::Remote(shard.beside(file))),
+            Self::Stdin => None,
+        }
+    }
+
+    /// Opens it and walks its samples. A remote store is first asked for the first of
+    /// them, as `remote` says.
     ///
     /// # Errors
-    /// [`SkipReason::Tar`] if it cannot be opened.
-    pub fn samples(&self, limits: Limits) -> Result<SampleReader<Box<dyn Read + Send>>, Skipped> {
+    /// [`SkipReason::Tar`] if a file cannot be opened.
+    pub fn samples(
+        &self,
+        limits: Limits,
+        remote: &RemoteConfig,
+    ) -> Result<SampleReader<Box<dyn Read + Send>>, Skipped> {
         let reader: Box<dyn Read + Send> = match self {
             Self::File(path) => match File::open(path) {
                 Ok(file) => Box::new(BufReader::with_capacity(READ_AHEAD, file)),
@@ -50,6 +68,7 @@ impl Shard {
                     });
                 }
             },
+            Self::Remote(shard) => shard.open(remote),
             Self::Stdin => Box::new(BufReader::with_capacity(READ_AHEAD, std::io::stdin())),
         };
         Ok(SampleReader::new(reader, self.name(), limits))
@@ -62,9 +81,23 @@ impl Shard {
 /// (`{00000..01000}`, `{a,b}`, nested and several), or `-` for standard input. A
 /// file of exactly that name is taken before the pattern is looked at.
 ///
+/// With the feature `remote`, a pattern may begin with `http://`, `https://`,
+/// `s3://BUCKET/`, `gs://BUCKET/` or `az://CONTAINER/`. Braces are the same there, and
+/// so are globs, for which the folder is listed, as `remote` says; a web server
+/// cannot list its files. Credentials and endpoints come from the environment:
+///
+/// - S3: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, ..;
+///   `AWS_SKIP_SIGNATURE=true` for a public bucket; for other makes of S3
+///   `AWS_ENDPOINT_URL`, and `AWS_ALLOW_HTTP=true` if it begins with `http://`.
+/// - Google: `GOOGLE_SERVICE_ACCOUNT` (a file), `GOOGLE_SKIP_SIGNATURE`, ..
+/// - Azure: `AZURE_STORAGE_ACCOUNT_NAME` with `AZURE_STORAGE_ACCOUNT_KEY` or
+///   `AZURE_STORAGE_SAS_KEY`, `AZURE_SKIP_SIGNATURE`, ..
+///
 /// # Errors
-/// [`DataError::Shards`] if a pattern is wrong, or a file it names is not there.
-pub fn expand_shards(patterns: &[String]) -> Result<Vec<Shard>, DataError> {
+/// [`DataError::Shards`] if a pattern is wrong, a file it names is not there, or a
+/// store cannot be listed. Whether a remote shard is there is seen when it is read,
+/// unless a glob found it.
+pub fn expand_shards(patterns: &[String], remote: &RemoteConfig) -> Result<Vec<Shard>, DataError> {
     let mut shards = Vec::new();
     for pattern in patterns {
         let fault = |reason| DataError::Shards {
@@ -74,8 +107,8 @@ pub fn expand_shards(patterns: &[String]) -> Result<Vec<Shard>, DataError> {
         if pattern == "-" {
             shards.push(Shard::Stdin);
         } else if pattern.contains("://") {
-            let reason = "remote stores are not read; copy the shards, or pipe one in as `-`";
-            return Err(fault(reason.to_owned()));
+            let found = remote::expand(pattern, remote).map_err(fault)?;
+            shards.extend(found.into_iter().map(Shard::Remote));
         } else if Path::new(pattern).is_file() {
             shards.push(Shard::File(Path::new(pattern).into()));
         } else {
@@ -130,7 +163,7 @@ mod tests {
                 .iter()
                 .map(|pattern| folder.path().join(pattern).display().to_string())
                 .collect();
-            let shards = expand_shards(&patterns)?;
+            let shards = expand_shards(&patterns, &RemoteConfig::default())?;
             let file = |shard: &Shard| {
                 let name = shard.name();
                 name.file_name()
@@ -146,12 +179,16 @@ mod tests {
         assert!(error.to_string().contains("03.tar"), "{error}");
         let error = names(&["y*.tar"]).expect_err("none");
         assert!(error.to_string().contains("y*.tar"), "{error}");
-        assert_eq!(
-            expand_shards(&["-".to_owned()]).expect("stdin"),
-            [Shard::Stdin]
-        );
-        assert!(expand_shards(&[]).is_err());
-        let error = expand_shards(&["s3://bucket/{0..9}.tar".to_owned()]).expect_err("remote");
-        assert!(error.to_string().contains("pipe one in"), "{error}");
+        let stdin = expand_shards(&["-".to_owned()], &RemoteConfig::default());
+        assert_eq!(stdin.expect("stdin"), [Shard::Stdin]);
+        assert!(expand_shards(&[], &RemoteConfig::default()).is_err());
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[test]
+    fn a_program_without_remote_stores_says_so() {
+        let name = "s3://bucket/{0..9}.tar".to_owned();
+        let error = expand_shards(&[name], &RemoteConfig::default()).expect_err("remote");
+        assert!(error.to_string().contains("`--features remote`"), "{error}");
     }
 }

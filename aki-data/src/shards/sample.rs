@@ -42,6 +42,12 @@ pub enum SkipReason {
         /// What is wrong.
         reason: String,
     },
+    /// A remote store failed, in spite of all attempts; nothing after the key was read.
+    #[error("the shard cannot be read on: {reason}")]
+    Remote {
+        /// What the store said, or what became of the connection.
+        reason: String,
+    },
     /// The key would lead out of a folder if it were a file's name.
     #[error("its name leads out of the archive")]
     Name,
@@ -56,7 +62,7 @@ pub enum SkipReason {
         limit: u64,
     },
     /// No member with a picture's extension.
-    #[error("no .png, .jpg or .jpeg member")]
+    #[error("no picture: a .jpg, .png, .webp, .gif, .bmp or .tif member")]
     NoPicture,
     /// No picture of a page is large enough and like one of its sentences.
     #[error("none of its pictures is large enough and fits a sentence")]
@@ -73,6 +79,33 @@ pub enum SkipReason {
         /// Which kind.
         kind: &'static str,
     },
+    /// Cut to its limit, the text has nothing to learn.
+    #[error("within the limit of its length there is nothing to learn; raise max_text_len")]
+    NoLabels,
+    /// The text is longer than a row that samples are packed into.
+    #[error(
+        "its {tokens} tokens do not fit into a row of {limit}; raise packing, or set max_text_len"
+    )]
+    TooLong {
+        /// Tokens, those of its pictures among them.
+        tokens: usize,
+        /// Tokens of a row.
+        limit: usize,
+    },
+    /// Numbered pictures of which one is missing.
+    #[error("there are numbered pictures, but none of number {number}")]
+    Gap {
+        /// The missing number.
+        number: u16,
+    },
+    /// The file of a picture cannot be read.
+    #[error("the picture {path} cannot be read: {reason}")]
+    PictureFile {
+        /// As the record has it.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The picture cannot be decoded.
     #[error("{reason}")]
     Picture {
@@ -88,6 +121,9 @@ pub enum SkipReason {
         /// What is wrong.
         reason: String,
     },
+    /// The record is read, but cannot be used.
+    #[error("its record cannot be used: {0}")]
+    Record(crate::datasets::SkipReason),
     /// The `.json` member is no record.
     #[error("the .json member cannot be used: {reason}")]
     Json {
@@ -101,13 +137,18 @@ impl SkipReason {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Tar { .. } => "damaged shard",
+            Self::Remote { .. } => "remote store failed",
             Self::Name => "unsafe name",
             Self::TooLarge { .. } => "too large",
             Self::NoPicture => "no picture",
             Self::NoPictureFits => "no picture fits",
-            Self::Missing { .. } => "missing member",
+            Self::Missing { .. } | Self::Gap { .. } => "missing member",
             Self::Twice { .. } => "member twice",
+            Self::NoLabels => "nothing to learn",
+            Self::TooLong { .. } => "too long",
+            Self::PictureFile { .. } => "missing picture",
             Self::Picture { .. } => "broken picture",
+            Self::Record(reason) => reason.kind(),
             Self::Caption => "text not UTF-8",
             Self::Text { .. } => "unusable text",
             Self::Json { .. } => "unusable json",
@@ -122,18 +163,23 @@ pub struct RawSample {
     pub shard: Arc<Path>,
     /// Name of the members in the shard, without the extension.
     pub key: String,
-    /// The `png`, `jpg` or `jpeg` member.
-    pub picture: Option<Vec<u8>>,
+    /// The pictures: that of `KEY.jpg`, or those of `KEY.0.jpg`, `KEY.1.png`, .. by their
+    /// numbers.
+    pub pictures: Vec<Vec<u8>>,
     /// The `txt` member.
     pub text: Option<Vec<u8>>,
     /// The `json` member.
     pub json: Option<Vec<u8>>,
 }
 
+/// Pictures of a sample at most: they are numbered by [`u16`].
+pub(super) const MAX_PICTURES: u64 = 1 << 16;
+
 /// What a member is, by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MemberKind {
-    Picture,
+    /// A picture; `0.jpg` has a number.
+    Picture(Option<u16>),
     Text,
     Json,
 }
@@ -141,17 +187,28 @@ pub(super) enum MemberKind {
 impl MemberKind {
     /// `None` for extensions that mean nothing here, which are left unread.
     pub(super) fn of(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
-            "png" | "jpg" | "jpeg" => Some(Self::Picture),
-            "txt" => Some(Self::Text),
-            "json" => Some(Self::Json),
+        let extension = extension.to_ascii_lowercase();
+        let (number, format) = match extension.split_once('.') {
+            None => (None, extension.as_str()),
+            Some((number, format)) => {
+                let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+                let number = digits.then(|| number.parse().ok()).flatten()?;
+                (Some(number), format)
+            }
+        };
+        match (format, number) {
+            ("png" | "jpg" | "jpeg" | "webp" | "gif" | "bmp" | "tif" | "tiff", number) => {
+                Some(Self::Picture(number))
+            }
+            ("txt", None) => Some(Self::Text),
+            ("json", None) => Some(Self::Json),
             _ => None,
         }
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Picture => "picture",
+            Self::Picture(_) => "picture",
             Self::Text => "caption",
             Self::Json => "json",
         }
@@ -163,18 +220,17 @@ impl RawSample {
         Self {
             shard,
             key,
-            picture: None,
+            pictures: Vec::new(),
             text: None,
             json: None,
         }
     }
 
-    /// The place of a member.
-    pub(super) fn member(&mut self, kind: MemberKind) -> &mut Option<Vec<u8>> {
-        match kind {
-            MemberKind::Picture => &mut self.picture,
-            MemberKind::Text => &mut self.text,
-            MemberKind::Json => &mut self.json,
+    /// The picture of a sample that must have exactly one.
+    pub(crate) fn take_picture(&mut self) -> Result<Vec<u8>, SkipReason> {
+        match self.pictures.len() {
+            0 | 1 => self.pictures.pop().ok_or(SkipReason::NoPicture),
+            _ => Err(SkipReason::Twice { kind: "picture" }),
         }
     }
 
@@ -185,8 +241,8 @@ impl RawSample {
             .map_err(|reason| Skipped { shard, key, reason })
     }
 
-    fn build(self) -> Result<Sample, SkipReason> {
-        let picture = self.picture.ok_or(SkipReason::NoPicture)?;
+    fn build(mut self) -> Result<Sample, SkipReason> {
+        let picture = self.take_picture()?;
         // Decoded whole, since a picture may be cut off behind a sound header.
         if let Err(error) = Picture::decode(&picture, &self.key) {
             let reason = error.to_string();
@@ -230,11 +286,15 @@ pub(crate) mod tests {
         bytes.into_inner()
     }
 
-    fn build(members: &[(MemberKind, &[u8])]) -> Result<Sample, SkipReason> {
+    fn build(
+        pictures: &[&[u8]],
+        text: Option<&[u8]>,
+        json: Option<&[u8]>,
+    ) -> Result<Sample, SkipReason> {
         let mut sample = RawSample::new(Path::new("s.tar").into(), "k".to_owned());
-        for (kind, bytes) in members {
-            *sample.member(*kind) = Some(bytes.to_vec());
-        }
+        sample.pictures = pictures.iter().map(|bytes| bytes.to_vec()).collect();
+        sample.text = text.map(<[u8]>::to_vec);
+        sample.json = json.map(<[u8]>::to_vec);
         sample.into_sample().map_err(|skipped| {
             assert_eq!(
                 (skipped.key.as_str(), skipped.shard.as_path()),
@@ -247,35 +307,26 @@ pub(crate) mod tests {
     #[test]
     fn captions_are_trimmed_and_may_be_missing() {
         let png = tiny_png();
-        let caption = |text: &[u8]| {
-            let members = [(MemberKind::Picture, &png[..]), (MemberKind::Text, text)];
-            build(&members).map(|sample| sample.caption)
-        };
+        let caption = |text: &[u8]| build(&[&png], Some(text), None).map(|sample| sample.caption);
         assert_eq!(
             caption(b"a blue circle\n"),
             Ok(Some("a blue circle".to_owned()))
         );
         assert_eq!(caption(b" \n"), Ok(None));
         assert_eq!(caption(b"\xff"), Err(SkipReason::Caption));
-        assert_eq!(
-            build(&[(MemberKind::Picture, &png)])
-                .expect("sample")
-                .caption,
-            None
-        );
+        let sample = build(&[&png], None, None).expect("sample");
+        assert_eq!(sample.caption, None);
     }
 
     #[test]
     fn broken_samples_say_why() {
         let png = tiny_png();
-        let picture = (MemberKind::Picture, &png[..]);
-        assert_eq!(
-            build(&[(MemberKind::Text, b"a")]),
-            Err(SkipReason::NoPicture)
-        );
-        let json = build(&[picture, (MemberKind::Json, b"{")]);
+        assert_eq!(build(&[], Some(b"a"), None), Err(SkipReason::NoPicture));
+        let two = build(&[&png, &png], None, None);
+        assert_eq!(two, Err(SkipReason::Twice { kind: "picture" }));
+        let json = build(&[&png], None, Some(b"{"));
         assert!(matches!(json, Err(SkipReason::Json { .. })), "{json:?}");
-        let bad_picture = build(&[(MemberKind::Picture, b"\x89PNG\r\n\x1a\n")]);
+        let bad_picture = build(&[b"\x89PNG\r\n\x1a\n"], None, None);
         assert!(
             matches!(bad_picture, Err(SkipReason::Picture { .. })),
             "{bad_picture:?}"
@@ -284,7 +335,21 @@ pub(crate) mod tests {
 
     #[test]
     fn extensions_are_read_in_any_case() {
-        assert_eq!(MemberKind::of("JPEG"), Some(MemberKind::Picture));
-        assert_eq!(MemberKind::of("cls"), None);
+        for (extension, kind) in [
+            ("JPEG", Some(MemberKind::Picture(None))),
+            ("tif", Some(MemberKind::Picture(None))),
+            ("0.jpg", Some(MemberKind::Picture(Some(0)))),
+            ("012.WebP", Some(MemberKind::Picture(Some(12)))),
+            ("65536.jpg", None),
+            ("+1.jpg", None),
+            (".jpg", None),
+            ("seg.png", None),
+            ("0.0.png", None),
+            ("0.txt", None),
+            ("Json", Some(MemberKind::Json)),
+            ("cls", None),
+        ] {
+            assert_eq!(MemberKind::of(extension), kind, "{extension}");
+        }
     }
 }

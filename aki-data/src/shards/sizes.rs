@@ -1,10 +1,11 @@
 //! How many samples shards are said to hold, by files beside them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Read;
-use std::path::Path;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 
 use super::names::Shard;
+use super::remote::{RemoteConfig, RemoteError};
 use crate::DataError;
 
 /// 2^20 shards with names of 64 bytes.
@@ -15,22 +16,23 @@ const MAX_BYTES: u64 = 64 << 20;
 /// a folder has neither or standard input is among the shards.
 ///
 /// It is what the writer of the shards counted; broken samples are among them.
+/// Remote stores are asked as `remote` says. One that shows no such file to this user
+/// has none.
 ///
 /// # Errors
 /// [`DataError::Shards`] if such a file cannot be understood, or `sizes.json` lacks
-/// a shard; [`DataError::Io`] if it cannot be read.
-pub fn declared_samples(shards: &[Shard]) -> Result<Option<u64>, DataError> {
-    let mut folders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
+/// a shard; [`DataError::Io`] or [`DataError::Remote`] if it cannot be read.
+pub fn declared_samples(shards: &[Shard], remote: &RemoteConfig) -> Result<Option<u64>, DataError> {
+    let mut folders: BTreeMap<Shard, Vec<&Shard>> = BTreeMap::new();
     for shard in shards {
-        let Shard::File(path) = shard else {
+        let Some(sizes) = shard.beside("sizes.json") else {
             return Ok(None);
         };
-        let folder = path.parent().unwrap_or(Path::new(""));
-        folders.entry(folder).or_default().push(path);
+        folders.entry(sizes).or_default().push(shard);
     }
     let mut total = 0_u64;
-    for (folder, shards) in folders {
-        let Some(samples) = in_folder(folder, &shards)? else {
+    for (sizes, shards) in folders {
+        let Some(samples) = in_folder(&sizes, &shards, remote)? else {
             return Ok(None);
         };
         total = total.saturating_add(samples);
@@ -38,48 +40,70 @@ pub fn declared_samples(shards: &[Shard]) -> Result<Option<u64>, DataError> {
     Ok(Some(total))
 }
 
-fn in_folder(folder: &Path, shards: &[&Path]) -> Result<Option<u64>, DataError> {
-    let path = folder.join("sizes.json");
-    let fault = |path: &Path, reason: String| DataError::Shards {
-        pattern: path.display().to_string(),
+/// Samples in shards that stand beside the file `sizes`.
+fn in_folder(
+    sizes: &Shard,
+    shards: &[&Shard],
+    remote: &RemoteConfig,
+) -> Result<Option<u64>, DataError> {
+    let fault = |file: &Shard, reason: String| DataError::Shards {
+        pattern: file.name().display().to_string(),
         reason,
     };
-    if let Some(text) = read(&path)? {
-        let sizes: HashMap<String, u64> =
-            serde_json::from_str(&text).map_err(|error| fault(&path, error.to_string()))?;
+    if let Some(text) = read(sizes, remote)? {
+        let by_name: HashMap<String, u64> =
+            serde_json::from_str(&text).map_err(|error| fault(sizes, error.to_string()))?;
         let mut total = 0_u64;
         for shard in shards {
-            let name = shard.file_name().unwrap_or_default().to_string_lossy();
-            let size = sizes
+            let path = shard.name();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let size = by_name
                 .get(&*name)
-                .ok_or_else(|| fault(&path, format!("it has no entry {name}")))?;
+                .ok_or_else(|| fault(sizes, format!("it has no entry {name}")))?;
             total = total.saturating_add(*size);
         }
         return Ok(Some(total));
     }
-    let path = folder.join("__len__");
-    let Some(text) = read(&path)? else {
+    let Some(len) = sizes.beside("__len__") else {
+        return Ok(None);
+    };
+    let Some(text) = read(&len, remote)? else {
         return Ok(None);
     };
     let number = text.trim().parse();
-    let number = number.map_err(|_| fault(&path, "it is not one whole number".to_owned()))?;
+    let number = number.map_err(|_| fault(&len, "it is not one whole number".to_owned()))?;
     Ok(Some(number))
 }
 
 /// The text of a file that may be missing.
-fn read(path: &Path) -> Result<Option<String>, DataError> {
-    let io = |source| DataError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
+fn read(file: &Shard, remote: &RemoteConfig) -> Result<Option<String>, DataError> {
+    let (name, reader): (_, Box<dyn Read>) = match file {
+        Shard::File(path) => match File::open(path) {
+            Ok(open) => (path.clone(), Box::new(open)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                let path = path.to_path_buf();
+                return Err(DataError::Io { path, source });
+            }
+        },
+        Shard::Remote(object) => (object.name(), object.open(remote)),
+        Shard::Stdin => return Ok(None),
     };
     let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
-    Ok(Some(text))
+    let Err(source) = reader.take(MAX_BYTES).read_to_string(&mut text) else {
+        return Ok(Some(text));
+    };
+    match source.downcast::<RemoteError>() {
+        Ok(error) if error.missing => Ok(None),
+        Ok(error) => Err(DataError::Remote {
+            url: name.display().to_string(),
+            reason: error.reason,
+        }),
+        Err(source) => {
+            let path = name.to_path_buf();
+            Err(DataError::Io { path, source })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +119,8 @@ mod tests {
         let write = |name: &str, text: &str| {
             std::fs::write(folder.path().join(name), text).expect("writing");
         };
+        let declared_samples =
+            |shards: &[Shard]| super::declared_samples(shards, &RemoteConfig::default());
         assert_eq!(declared_samples(&shards).expect("none"), None);
         write("__len__", "70\n");
         assert_eq!(declared_samples(&shards).expect("len"), Some(70));

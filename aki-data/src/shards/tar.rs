@@ -23,9 +23,9 @@ pub struct ShardContents {
 /// Reads all samples of the shards into memory, shards in parallel.
 ///
 /// A member `a/0001.txt` has the key `a/0001`, which ends at the first dot of the
-/// file name; members of one key follow each other. Of each key, `png`, `jpg` or
-/// `jpeg` is the picture, `txt` (optional) the caption, and `json` (optional) a
-/// `LLaVA` record with `conversations`; other members are ignored. A sample that
+/// file name; members of one key follow each other. Of each key, `jpg`, `png`, `webp`,
+/// `gif`, `bmp` or `tif` is the picture, `txt` (optional) the caption, and `json` (optional)
+/// a `LLaVA` record with `conversations`; other members are ignored. A sample that
 /// cannot be used is put in [`ShardContents::skipped`], with the reason.
 ///
 /// # Errors

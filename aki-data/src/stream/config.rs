@@ -1,7 +1,7 @@
 //! What decides the order of a stream.
 
 use crate::DataError;
-use crate::shards::Limits;
+use crate::shards::{Limits, RemoteConfig};
 
 /// How the shards of a pass are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -32,6 +32,8 @@ pub struct StreamConfig {
     pub fill: usize,
     /// Sizes that are refused.
     pub limits: Limits,
+    /// How remote shards are read, and what is done when they cannot be.
+    pub remote: RemoteConfig,
 }
 
 impl StreamConfig {
@@ -46,6 +48,7 @@ impl StreamConfig {
             buffer: 5_000,
             fill: 1_000,
             limits: Limits::default(),
+            remote: RemoteConfig::default(),
         }
     }
 

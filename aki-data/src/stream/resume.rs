@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use super::buffer::Buffer;
 use super::config::StreamConfig;
-use super::pass::{Item, Pass};
+use super::pass::{Item, Pass, Reading, store_failure};
 use super::plan::{buffer_rng, plan};
 use super::state::StreamState;
 use crate::DataError;
-use crate::shards::Shard;
+use crate::shards::{Shard, SkipReason, Skipped};
 
 /// A sample's place in a pass: shard of the plan, and number in the shard.
 type Place = (usize, u32);
@@ -24,19 +24,24 @@ pub(super) fn resume(
 ) -> Result<(Pass, Buffer<Item>), DataError> {
     let mut pass = Pass::new(plan(config, shards.len(), state.pass));
     pass.finished = state.finished.clone();
+    pass.given_up = state.given_up.clone();
     let (places, (at, taken)) = replay(config, state, pass.plan.len())?;
     let mut wanted = places.slots().to_vec();
     wanted.sort_unstable();
     let mut samples = HashMap::new();
     for of_shard in wanted.chunk_by(|a, b| a.0 == b.0) {
-        let mut reading = pass.open(of_shard[0].0, shards, config.limits);
+        let shard = of_shard[0].0;
+        let mut reading = pass.open(shard, shards, config);
         for &place in of_shard {
-            let skipped = (place.1 - reading.taken) as usize;
-            let sample = reading.nth(skipped);
-            let sample = sample.ok_or_else(|| shrunk(&pass, shards, place.0))?;
+            let sample = match given_up(state, place) {
+                true => Err(store_failed(&shards[pass.plan[shard] as usize])),
+                false => {
+                    read_on(&mut reading, place.1)?.ok_or_else(|| shrunk(&pass, shards, shard))?
+                }
+            };
             samples.insert(place, sample);
         }
-        if of_shard[0].0 == at {
+        if shard == at {
             pass.reading = Some(reading);
         }
     }
@@ -44,10 +49,10 @@ pub(super) fn resume(
     if taken > 0 {
         let mut reading = match pass.reading.take() {
             Some(reading) => reading,
-            None => pass.open(at, shards, config.limits),
+            None => pass.open(at, shards, config),
         };
-        if let Some(rest) = (taken - reading.taken).checked_sub(1) {
-            let last = reading.nth(rest as usize);
+        if reading.taken < taken {
+            let last = read_on(&mut reading, taken - 1)?;
             let _ = last.ok_or_else(|| shrunk(&pass, shards, at))?;
         }
         pass.reading = Some(reading);
@@ -74,6 +79,12 @@ fn replay(
             state.finished.len()
         ),
     };
+    // Before a damaged state is gone through for hours: all that can have been read, the shard
+    // that is open as large as one can be.
+    let read = state.finished.iter().copied().map(u64::from).sum::<u64>();
+    if state.finished.len() > shards || state.drawn > read.saturating_add(u32::MAX.into()) {
+        return Err(fault());
+    }
     let rng = buffer_rng(config, state.pass);
     let mut places = Buffer::new(config.buffer, config.fill, rng);
     let (mut at, mut taken) = (0_usize, 0_u32);
@@ -88,12 +99,47 @@ fn replay(
     while places.drawn() < state.drawn {
         places.draw(&mut more).ok_or_else(fault)?;
     }
+    // A shard that was given up is finished with its last sample; others are only
+    // when the next sample is asked for.
+    if taken > 0 && given_up(state, (at, taken - 1)) {
+        (at, taken) = (at + 1, 0);
+    }
     if at != state.finished.len() {
         return Err(fault());
     }
     // Past the last shard there is nothing to have taken.
     let taken = if at < shards { taken } else { 0 };
     Ok((places, (at, taken)))
+}
+
+/// Whether a remote store failed in this place.
+fn given_up(state: &StreamState, (at, number): Place) -> bool {
+    let is_last = state.finished.get(at).copied() == number.checked_add(1);
+    is_last && state.given_up.contains(&(at as u32))
+}
+
+/// What stands in such a place, whether or not the store has recovered.
+fn store_failed(shard: &Shard) -> Skipped {
+    Skipped {
+        shard: shard.name().to_path_buf(),
+        key: String::new(),
+        reason: SkipReason::Remote {
+            reason: "it was given up before the run was resumed".to_owned(),
+        },
+    }
+}
+
+/// The sample with this number in a shard, if the shard still has so many.
+fn read_on(reading: &mut Reading, number: u32) -> Result<Option<Item>, DataError> {
+    while let Some(sample) = reading.next() {
+        if let Some(error) = store_failure(&sample) {
+            return Err(error);
+        }
+        if reading.taken > number {
+            return Ok(Some(sample));
+        }
+    }
+    Ok(None)
 }
 
 fn shrunk(pass: &Pass, shards: &[Shard], at: usize) -> DataError {

@@ -2,12 +2,12 @@
 
 use super::buffer::Buffer;
 use super::config::StreamConfig;
-use super::pass::{Item, Pass};
+use super::pass::{Item, Pass, store_failure};
 use super::plan::{buffer_rng, plan};
 use super::resume::resume;
 use super::state::StreamState;
 use crate::DataError;
-use crate::shards::{RawSample, Shard, Skipped};
+use crate::shards::{RawSample, RemoteFailure, Shard, Skipped};
 
 /// A sample and where the stream is behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,9 @@ pub struct Drawn {
 /// This rank's samples, pass after pass without end; of standard input one pass.
 ///
 /// Broken samples have their places in the order like all others, so that what is
-/// wrong with one moves no other. A pass with nothing in it is an error, and the end.
+/// wrong with one moves no other. A pass with nothing in it is an error, and the end;
+/// and so is a remote store that fails, if [`RemoteFailure::Stop`] says so. The states
+/// that came before can be resumed.
 pub struct ShardStream {
     shards: Vec<Shard>,
     config: StreamConfig,
@@ -56,6 +58,8 @@ impl ShardStream {
     /// - [`DataError::Stream`] as [`Self::new`].
     /// - [`DataError::Resume`] if the state is of another stream (another world size,
     ///   rank, seed, buffer or list of shards), or a shard holds fewer samples than it did.
+    /// - [`DataError::Remote`] if a remote store fails, whatever is done about it later:
+    ///   without the samples of the buffer the stream would be another.
     pub fn resume(
         shards: Vec<Shard>,
         config: StreamConfig,
@@ -90,7 +94,15 @@ impl ShardStream {
                 ),
             });
         }
-        let pass = self.state.pass + 1;
+        let Some(pass) = self.state.pass.checked_add(1) else {
+            self.ended = true;
+            return Some(DataError::Resume {
+                reason: format!(
+                    "{} passes before are too many; the state is damaged",
+                    self.state.pass
+                ),
+            });
+        };
         self.state.pass = pass;
         self.pass = Pass::new(plan(&self.config, self.shards.len(), pass));
         self.buffer = empty(&self.config, pass);
@@ -103,11 +115,23 @@ impl Iterator for ShardStream {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.ended {
-            let (pass, shards) = (&mut self.pass, &self.shards);
-            let limits = self.config.limits;
-            if let Some(sample) = self.buffer.draw(|| pass.next(shards, limits)) {
+            let (pass, shards, config) = (&mut self.pass, &self.shards, &self.config);
+            let mut failure = None;
+            let drawn = self.buffer.draw(|| {
+                let sample = pass.next(shards, config)?;
+                if config.remote.on_failure == RemoteFailure::Stop {
+                    failure = store_failure(&sample);
+                }
+                failure.is_none().then_some(sample)
+            });
+            if let Some(error) = failure {
+                self.ended = true;
+                return Some(Err(error));
+            }
+            if let Some(sample) = drawn {
                 self.state.drawn = self.buffer.drawn();
                 self.state.finished = self.pass.finished.clone();
+                self.state.given_up = self.pass.given_up.clone();
                 let state = self.state.clone();
                 return Some(Ok(Drawn { sample, state }));
             }

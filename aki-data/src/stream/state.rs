@@ -9,7 +9,8 @@ use crate::DataError;
 use crate::shards::Shard;
 
 /// What it takes to go on after a sample: how many were drawn in this pass, and how
-/// many each finished shard of the pass held. A few bytes, and one number a shard.
+/// many each finished shard of the pass held, and which of them a remote store failed
+/// to give whole. A few bytes, and one number a shard.
 ///
 /// Nothing in it depends on how many threads work on the samples. The rest is held
 /// against the run that resumes: another seed, share of the data or list of shards
@@ -30,6 +31,9 @@ pub struct StreamState {
     pub(super) drawn: u64,
     /// Samples in the shards of the pass that were read to their ends.
     pub(super) finished: Arc<Vec<u32>>,
+    /// Places in the pass of the shards that a remote store failed to give whole.
+    #[serde(default)]
+    pub(super) given_up: Arc<Vec<u32>>,
 }
 
 impl StreamState {
@@ -47,6 +51,7 @@ impl StreamState {
             pass: 0,
             drawn: 0,
             finished: Arc::default(),
+            given_up: Arc::default(),
         }
     }
 

@@ -101,6 +101,23 @@ impl Sequence {
         }
     }
 
+    /// Cuts it off behind so many tokens, a picture counted as one; pictures behind the cut have no
+    /// range. Returns how many tokens were cut off, counted so.
+    pub fn truncate(&mut self, limit: usize) -> usize {
+        let (mut end, mut len) = (limit, self.input_ids.len());
+        for range in &self.media {
+            len = len + 1 - range.len();
+            if range.start < end {
+                end = end + range.len() - 1;
+            }
+        }
+        self.input_ids.truncate(end);
+        self.labels.truncate(end);
+        self.media.retain(|range| range.end <= end);
+        self.question_end = self.question_end.filter(|&question| question <= end);
+        len.saturating_sub(limit)
+    }
+
     /// The same without labels, for a prompt.
     pub(super) fn unlabelled(mut self) -> Self {
         self.labels.fill(IGNORE);

@@ -20,9 +20,7 @@ pub enum Part {
 
 impl Template {
     /// Ids of a text with pictures, between `<s>` and `<|endoftext|>`; the system line
-    /// has no part in it. `limit` cuts it off behind so many tokens, `<image>` counted
-    /// as one; pictures behind the cut have no range. AKI's pre-training has a limit
-    /// of 128.
+    /// has no part in it.
     ///
     /// Labels: all tokens but the media positions.
     ///
@@ -33,7 +31,6 @@ impl Template {
         tokenizer: &Tokenizer,
         parts: &[Part],
         media_len: usize,
-        limit: Option<usize>,
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
         let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
@@ -43,8 +40,7 @@ impl Template {
             Part::EndOfChunk => Piece::Special(special.end_of_chunk),
         }));
         pieces.push(Piece::Special(special.eos));
-        let mut ids = tokenizer.encode(&pieces)?;
-        ids.truncate(limit.unwrap_or(usize::MAX));
+        let ids = tokenizer.encode(&pieces)?;
         Ok(Sequence::new(&ids, special, media_len, Labels::Text))
     }
 }
@@ -59,7 +55,7 @@ mod tests {
         let (tokenizer, template) = (easy_vqa(), Template::default());
         let text = "a blue circle, <image> and <|endofchunk|>";
         let parts = [Part::Picture, Part::Text(text.to_owned()), Part::EndOfChunk];
-        let sequence = template.interleaved(&tokenizer, &parts, 3, None);
+        let sequence = template.interleaved(&tokenizer, &parts, 3);
         let caption = template.caption(&tokenizer, text, 3).expect("caption");
         assert_eq!(caption.media.len(), 1);
         assert_eq!(sequence.expect("parts"), caption);
@@ -78,16 +74,24 @@ mod tests {
             Part::Picture,
             text("circle"),
         ];
-        let of = |limit| {
-            let sequence = template.interleaved(&tokenizer, &parts, 4, limit);
-            sequence.expect("sequence")
-        };
-        let whole = of(None);
+        let whole = template
+            .interleaved(&tokenizer, &parts, 4)
+            .expect("sequence");
         assert_eq!(whole.media.len(), 2);
         assert_eq!(whole.media[1].len(), 4);
         let second = whole.media[1].start - 3;
-        let cut = of(Some(second));
+        let mut cut = whole.clone();
+        let all = whole.input_ids.len() - 6;
+        assert_eq!(cut.truncate(second), all - second);
         assert_eq!(cut.media, whole.media[..1]);
         assert_eq!(cut.input_ids, whole.input_ids[..whole.media[1].start]);
+        assert_eq!(cut.labels.len(), cut.input_ids.len());
+        let mut cut = whole.clone();
+        assert_eq!(cut.truncate(second + 1), all - second - 1);
+        assert_eq!(cut.media, whole.media);
+        assert_eq!(cut.input_ids.len(), whole.media[1].end);
+        let mut cut = whole.clone();
+        assert_eq!(cut.truncate(all), 0);
+        assert_eq!(cut, whole);
     }
 }

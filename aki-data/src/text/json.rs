@@ -22,6 +22,8 @@ impl Json {
     /// Reads the text of the file and adds what the configuration has more; truncation and padding
     /// set in it are ignored.
     pub(super) fn read(bytes: &[u8], config: &Config) -> tokenizers::Result<Self> {
+        // Of JSON that is damaged within a decoder, the crate makes a panic.
+        serde_json::from_slice::<serde_json::Value>(bytes)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
         inner.with_truncation(None)?;
         inner.with_padding(None);

@@ -9,6 +9,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::nearest::nearest;
+
 /// What may stand at one place of a run file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KnownKeys {
@@ -147,14 +149,7 @@ impl KnownKeys {
 /// What to write for `name`, which none of `known` is: a similar key beside it, else the same key elsewhere in the file,
 /// else one of the keys that belong there.
 fn advise(name: &str, known: &[(String, KnownKeys)], root: &KnownKeys) -> String {
-    // A third of the letters: "stpes" is "steps", but "z" isn't "x".
-    let allowed = (name.chars().count() + 1) / 3;
-    let nearest = known
-        .iter()
-        .map(|(key, _)| (strsim::damerau_levenshtein(name, key), key))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= allowed);
-    if let Some((_, key)) = nearest {
+    if let Some(key) = nearest(name, known.iter().map(|(key, _)| key.as_str())) {
         return format!("did you mean \"{key}\"?");
     }
     if let Some(path) = root.find(name, "") {

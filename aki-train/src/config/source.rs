@@ -32,9 +32,10 @@ use super::keys::{KnownKeys, Stray, join, path_at};
 ///
 /// Returns [`ConfigError`] if the file can't be read, isn't TOML, has keys that `known` lacks or
 /// values that `T` doesn't take, or if an override has no place in it.
-pub fn load<T>(path: &Path, overrides: &[String], known: &T) -> Result<T, ConfigError>
+pub fn load<T, K>(path: &Path, overrides: &[String], known: &K) -> Result<T, ConfigError>
 where
-    T: DeserializeOwned + Serialize,
+    T: DeserializeOwned,
+    K: Serialize,
 {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
         path: path.to_owned(),
@@ -48,9 +49,15 @@ where
 /// # Errors
 ///
 /// As [`load`], but for reading the file.
-pub fn parse<T>(text: &str, origin: &str, overrides: &[String], known: &T) -> Result<T, ConfigError>
+pub fn parse<T, K>(
+    text: &str,
+    origin: &str,
+    overrides: &[String],
+    known: &K,
+) -> Result<T, ConfigError>
 where
-    T: DeserializeOwned + Serialize,
+    T: DeserializeOwned,
+    K: Serialize,
 {
     let source = Source {
         text,
@@ -498,7 +505,9 @@ steps = 200
     fn a_missing_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("none.toml");
-        let error = load(&path, &[], &Run::default()).unwrap_err().to_string();
+        let error = load::<Run, _>(&path, &[], &Run::default())
+            .unwrap_err()
+            .to_string();
         let expected = format!(
             "cannot read the run file {}; check that it is there and is UTF-8 text",
             path.display()

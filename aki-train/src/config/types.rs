@@ -1,15 +1,24 @@
-//! What a run file says. Every key is here; there are no defaults, so that a run file is complete.
+//! What a run file says. Every key is here. What most runs leave out may be left out, and is written
+//! down where the run is kept: whatever decides a result stands in the file.
 
 use std::path::{Path, PathBuf};
 
-use aki_data::{Augmentation, Target};
+use aki_data::augment::Amounts;
+use aki_data::pretraining::CaptionKind;
+use aki_data::shards::RemoteConfig;
+use aki_data::sources::{SourceConfig, SourceKind};
+use aki_data::{Augmentation, Target, Tokenizer};
 use aki_model::AkiConfig;
 use aki_model::attention::Policy;
 use aki_model::projector::ProjectorConfig;
 use serde::{Deserialize, Serialize};
 
-use super::source::load;
+use super::source::{load, parse};
 use crate::TrainError;
+use crate::folder::find;
+
+/// The share of broken samples that a run file allows if it says none.
+pub(crate) const MAX_BAD_SHARE: f64 = 0.01;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +28,9 @@ pub struct RunConfig {
     pub run_dir: PathBuf,
     /// Seed of the weights, the order of the samples and the augmentation.
     pub seed: u64,
+    /// A model folder, or a run's, with whose weights the first stage begins; relative to the run
+    /// file. If left out they are drawn.
+    pub start: Option<PathBuf>,
     /// Tokenizer and texts.
     pub text: TextConfig,
     /// What is read.
@@ -35,7 +47,7 @@ pub struct RunConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
-    /// A `tokenizer.json`; relative to the run file.
+    /// A `tokenizer.json`, or the folder of a model or a run; relative to the run file.
     pub tokenizer: PathBuf,
     /// The system line of questions.
     pub system: String,
@@ -45,14 +57,28 @@ pub struct TextConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// WebDataset shards to train on.
+    /// WebDataset shards with captions and questions, held in memory whole, for stages that learn
+    /// either.
+    #[serde(default)]
     pub train: Vec<PathBuf>,
-    /// WebDataset shards that are never trained on.
+    /// Such shards that are never trained on.
+    #[serde(default)]
     pub test: Vec<PathBuf>,
-    /// Training samples (pictures) set aside to measure on the way.
+    /// Samples to measure on along the way: set aside of `train`, or the first of the sources that
+    /// are `valid`.
     pub valid_samples: usize,
     /// Whether pictures are turned as their EXIF says. The original does not.
     pub exif_orientation: bool,
+    /// Threads that read and decode pictures of the sources; as many as cores if left out. It
+    /// changes no result.
+    pub workers: Option<usize>,
+    /// The share of broken samples, 0 to 1, above which a source stops the run; 0.01 if left out.
+    pub max_bad_share: Option<f64>,
+    /// How shards of remote stores are read, and what is done when they cannot be.
+    pub remote: Option<RemoteConfig>,
+    /// Sources of any size, read as they are needed, for stages that learn `sources`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<SourceConfig>,
 }
 
 /// One stage of training.
@@ -67,10 +93,17 @@ pub struct StageConfig {
     pub attention: Policy,
     /// Optimizer steps; 0 leaves the stage out.
     pub steps: usize,
-    /// Pictures a step.
+    /// Pictures a step; of sources, rows a step.
     pub batch: usize,
-    /// Questions drawn of each picture; 0 takes all. Captions have no use for it.
-    pub questions_per_picture: usize,
+    /// Questions drawn of each picture; 0 takes all. Only questions have a use for it.
+    pub questions_per_picture: Option<usize>,
+    /// The sources to learn from; all that are not `valid` if left out.
+    pub sources: Option<Vec<String>>,
+    /// Tokens of a source's text at most, a picture counted as one; longer ones are cut.
+    pub max_text_len: Option<usize>,
+    /// Tokens a row, in which as many samples of the sources are put as fit. Without it a row is
+    /// one sample.
+    pub packing: Option<usize>,
     /// Threads that a step's pictures are shared out to, for the CPU; 1 on a GPU. It decides the
     /// order of sums, so another number gives other last bits.
     pub threads: usize,
@@ -92,6 +125,8 @@ pub enum StageTarget {
     Captions,
     /// Answers to the questions about the picture.
     Questions,
+    /// What the `[[data.source]]`s give.
+    Sources,
 }
 
 /// `AdamW` with betas 0.9 and 0.999, epsilon 1e-8, and a cosine schedule with warm-up.
@@ -129,32 +164,52 @@ impl RunConfig {
     ///
     /// [`TrainError`] if the file cannot be read, has unknown keys, or a value makes no sense.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let mut config: Self = load(path, overrides, &Self::example())?;
+        let mut config: Self = load(path, overrides, &Self::known())?;
         let file = std::fs::canonicalize(path).map_err(TrainError::io("find", path))?;
         let folder = file.parent().unwrap_or(Path::new("/"));
-        let RunConfig { text, data, .. } = &mut config;
+        let RunConfig {
+            start, text, data, ..
+        } = &mut config;
         for file in data
             .train
             .iter_mut()
             .chain(&mut data.test)
             .chain([&mut text.tokenizer])
+            .chain(start)
         {
-            *file = tidy(&folder.join(&*file));
+            *file = beside(folder, file);
+        }
+        for source in &mut data.source {
+            source.resolve(|path| beside(folder, path));
         }
         config.validate()?;
+        config.complete();
         Ok(config)
     }
 
+    /// Whether `text` is a run file that could be used, if the files it names are there.
+    pub(super) fn check(text: &str) -> Result<(), TrainError> {
+        let run: Self = parse(text, "the run file", &[], &Self::known())?;
+        run.validate()
+    }
+
+    /// All paths of the run file but the run's own folder.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let Self {
+            start, text, data, ..
+        } = self;
+        let files = data.train.iter().chain(&data.test).chain(start);
+        let files = files.chain([&text.tokenizer]).map(PathBuf::as_path);
+        files.chain(data.source.iter().flat_map(SourceConfig::paths))
+    }
+
     fn validate(&self) -> Result<(), TrainError> {
-        let fault = |key: &str, reason: &str| {
-            Err(TrainError::Setting {
-                key: key.to_owned(),
-                reason: reason.to_owned(),
-            })
-        };
-        if self.data.train.is_empty() {
-            return fault("data.train", "name at least one shard");
+        let fault = |key: &str, reason: &str| setting(key, reason.to_owned());
+        if let Some(path) = self.paths().find(|path| path.starts_with("~")) {
+            let reason = "~ is not expanded here; write the whole path";
+            return fault(&path.display().to_string(), reason);
         }
+        self.validate_sources()?;
         if self.evaluation.batch == 0 {
             return fault("evaluation.batch", "must be at least 1");
         }
@@ -192,6 +247,7 @@ impl RunConfig {
                 }
                 _ => {}
             }
+            self.validate_target(stage)?;
             let positive = [
                 ("batch", stage.batch),
                 ("threads", stage.threads),
@@ -206,8 +262,8 @@ impl RunConfig {
             if stage.steps.checked_mul(stage.batch).is_none() || stage.batch > 1 << 20 {
                 return fault(&key("batch"), "is more than any memory holds");
             }
-            if !(0.0..=1.0).contains(&stage.augmentation.flip) {
-                return fault(&key("augmentation.flip"), "is a probability, from 0 to 1");
+            if let Some((name, what)) = stage.augmentation.fault() {
+                return fault(&key(&format!("augmentation.{name}")), what);
             }
             let OptimizerConfig {
                 lr,
@@ -235,6 +291,126 @@ impl RunConfig {
         Ok(())
     }
 
+    /// Writes down what the sources left out, so that the run that is kept is whole.
+    fn complete(&mut self) {
+        let data = &mut self.data;
+        if !data.source.is_empty() {
+            data.max_bad_share.get_or_insert(MAX_BAD_SHARE);
+        }
+        data.source.iter_mut().for_each(SourceConfig::complete);
+    }
+
+    fn validate_sources(&self) -> Result<(), TrainError> {
+        let DataConfig {
+            workers,
+            max_bad_share,
+            remote,
+            source: sources,
+            ..
+        } = &self.data;
+        let mut names = std::collections::HashSet::new();
+        for source in sources {
+            source.check()?;
+            if !names.insert(source.name()) {
+                let reason = format!("two are called {:?}; give them names", source.name());
+                return setting("data.source", reason);
+            }
+        }
+        let learned = self.stage.iter().any(|stage| stage.data_target().is_none());
+        let keys = [
+            ("source", !sources.is_empty()),
+            ("workers", workers.is_some()),
+            ("max_bad_share", max_bad_share.is_some()),
+            ("remote", remote.is_some()),
+        ];
+        if let Some((key, _)) = keys.iter().find(|(_, there)| *there && !learned) {
+            let reason = "no stage has target = \"sources\", which alone has a use for it";
+            return setting(&format!("data.{key}"), reason.to_owned());
+        }
+        if workers.is_some_and(|workers| !(1..=1024).contains(&workers)) {
+            return setting("data.workers", "must be 1 to 1024".to_owned());
+        }
+        if !(0.0..=1.0).contains(&max_bad_share.unwrap_or(0.0)) {
+            return setting("data.max_bad_share", "is a share, from 0 to 1".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a stage has what its target needs, and nothing that it has no use for.
+    fn validate_target(&self, stage: &StageConfig) -> Result<(), TrainError> {
+        let fault =
+            |key: &str, reason: String| setting(&format!("stage.{}.{key}", stage.name), reason);
+        if stage.target != StageTarget::Sources {
+            if self.data.train.is_empty() {
+                return setting("data.train", "name at least one shard".to_owned());
+            }
+            if stage.target == StageTarget::Questions && stage.questions_per_picture.is_none() {
+                return fault(
+                    "questions_per_picture",
+                    "is missing; 0 takes all".to_owned(),
+                );
+            }
+            let of_sources = [
+                ("sources", stage.sources.is_some()),
+                ("max_text_len", stage.max_text_len.is_some()),
+                ("packing", stage.packing.is_some()),
+            ];
+            return match of_sources.iter().find(|(_, there)| *there) {
+                Some((key, _)) => fault(key, "is for target = \"sources\"".to_owned()),
+                None => Ok(()),
+            };
+        }
+        if stage.questions_per_picture.is_some() {
+            let reason = "is for target = \"questions\"; sources give one text a sample";
+            return fault("questions_per_picture", reason.to_owned());
+        }
+        let trained = self.data.source.iter().filter(|source| !source.is_valid());
+        let names: Vec<String> = trained.map(SourceConfig::name).collect();
+        if names.is_empty() {
+            let reason = "the stage learns from sources, and there is none to train on";
+            return setting("data.source", reason.to_owned());
+        }
+        let measured = self.data.source.iter().filter(|source| source.is_valid());
+        let measured: Vec<String> = measured.map(SourceConfig::name).collect();
+        if let Some(name) = stage
+            .sources
+            .iter()
+            .flatten()
+            .find(|name| measured.contains(name))
+        {
+            let reason =
+                format!("source {name:?} is `valid`, so it is measured on and not trained on");
+            return fault("sources", reason);
+        }
+        let unknown = stage
+            .sources
+            .iter()
+            .flatten()
+            .find(|name| !names.contains(name));
+        if let Some(unknown) = unknown {
+            let names = names.join(", ");
+            let reason = format!("there is no source {unknown:?} to train on; there are {names}");
+            return fault("sources", reason);
+        }
+        if stage.sources.as_ref().is_some_and(Vec::is_empty) {
+            return fault(
+                "sources",
+                "name at least one, or leave the key out".to_owned(),
+            );
+        }
+        let least = self.model.media_len() + 2;
+        if stage.packing.is_some_and(|packing| packing < least) {
+            return fault(
+                "packing",
+                format!("must hold a picture and a text: at least {least}"),
+            );
+        }
+        if stage.max_text_len.is_some_and(|limit| limit < 2) {
+            return fault("max_text_len", "must be at least 2".to_owned());
+        }
+        Ok(())
+    }
+
     /// The run file's text.
     ///
     /// # Panics
@@ -244,12 +420,24 @@ impl RunConfig {
         toml::to_string_pretty(self).expect("a run is plain tables and values")
     }
 
-    /// A run with every key, from which the known keys are learned.
+    /// Every key, from which the known ones are learned.
+    fn known() -> toml::Value {
+        let mut known = toml::Value::try_from(Self::example()).expect("a run is plain tables");
+        // Its keys depend on its kind; serde alone judges them.
+        known["model"]["language"]
+            .as_table_mut()
+            .expect("the language model is a table")
+            .insert("rope_scaling".to_owned(), toml::Table::new().into());
+        known
+    }
+
+    /// A run with every key but those that exclude each other.
     fn example() -> Self {
         let mut example: Self =
             toml::from_str(include_str!("../../../assets/configs/easy-vqa.toml"))
                 .expect("the built-in run is whole");
-        // What most networks leave out.
+        // What most runs leave out.
+        example.start = Some(PathBuf::new());
         let AkiConfig {
             vision,
             projector,
@@ -260,19 +448,92 @@ impl RunConfig {
         *projector = Some(ProjectorConfig { hidden_size: 1 });
         language.head_dim = Some(2);
         language.max_position_embeddings = Some(1);
+        example.data.workers = Some(1);
+        example.data.max_bad_share = Some(0.0);
+        example.data.remote = Some(RemoteConfig::default());
+        example.data.source = vec![SourceConfig {
+            name: Some(String::new()),
+            shards: vec![String::new()],
+            caption: Some(CaptionKind::Txt),
+            max_pictures: Some(1),
+            min_similarity: Some(0.0),
+            resample: Some(false),
+            buffer: Some(1),
+            questions: Some(PathBuf::new()),
+            annotations: Some(PathBuf::new()),
+            image_data: Some(PathBuf::new()),
+            images: Some(PathBuf::new()),
+            weight: Some(1.0),
+            valid: Some(false),
+            ..SourceConfig::new(SourceKind::Jsonl)
+        }];
+        example.stage[0].augmentation = Augmentation::Careful(Amounts {
+            flip: 0.0,
+            shift: 0,
+            crop: Some(0.5),
+        });
+        example.stage[0].sources = Some(vec![String::new()]);
+        example.stage[0].max_text_len = Some(2);
+        example.stage[0].packing = Some(2);
         example
     }
 }
 
+impl TextConfig {
+    /// Reads the tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Data`] if it cannot be used, [`TrainError::Model`] if the folder holds none.
+    pub fn open_tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        Ok(match self.tokenizer.is_dir() {
+            true => Tokenizer::open(&find(&self.tokenizer)?)?,
+            false => Tokenizer::from_file(&self.tokenizer)?,
+        })
+    }
+}
+
 impl StageConfig {
-    /// The data crate's name for what this stage learns.
-    pub fn data_target(&self) -> Target {
+    /// Whether it learns from a source of the run.
+    pub fn learns(&self, source: &SourceConfig) -> bool {
+        let named = |names: &Vec<String>| names.contains(&source.name());
+        !source.is_valid() && self.sources.as_ref().is_none_or(named)
+    }
+
+    /// What its batches are counted in.
+    pub fn unit(&self) -> &'static str {
         match self.target {
-            StageTarget::Captions => Target::Captions,
-            StageTarget::Questions => Target::Questions {
-                per_picture: (self.questions_per_picture > 0).then_some(self.questions_per_picture),
-            },
+            StageTarget::Captions | StageTarget::Questions => "pictures",
+            StageTarget::Sources => "rows",
         }
+    }
+
+    /// The data crate's name for what this stage learns of the samples in memory; none if it learns
+    /// from sources.
+    pub fn data_target(&self) -> Option<Target> {
+        match self.target {
+            StageTarget::Captions => Some(Target::Captions),
+            StageTarget::Questions => Some(Target::Questions {
+                per_picture: self.questions_per_picture.filter(|&count| count > 0),
+            }),
+            StageTarget::Sources => None,
+        }
+    }
+}
+
+/// What is wrong with a value of the run file.
+fn setting(key: &str, reason: String) -> Result<(), TrainError> {
+    Err(TrainError::Setting {
+        key: key.to_owned(),
+        reason,
+    })
+}
+
+/// A path of a run file in `folder`; `~` is left to be told.
+fn beside(folder: &Path, path: &Path) -> PathBuf {
+    match path.starts_with("~") {
+        true => path.to_owned(),
+        false => tidy(&folder.join(path)),
     }
 }
 
@@ -312,5 +573,19 @@ mod tests {
         let model = RunConfig::load(&file, &[]).unwrap().model;
         assert_eq!(model.media_len(), 64);
         assert_eq!(model.language.head_dim(), 16);
+    }
+
+    #[test]
+    fn the_instruction_tuning_of_the_original_is_a_run() {
+        let path = Path::new("../assets/configs/sft.toml");
+        let run = RunConfig::load(path, &[]).unwrap();
+        assert_eq!(run.data.source.len(), 11);
+        let weight: f64 = run.data.source.iter().map(SourceConfig::weight).sum();
+        assert!((weight - 1.0).abs() < 1e-9, "{weight}");
+        assert_eq!(run.stage[0].augmentation, Augmentation::Reference);
+        assert_eq!(run.model, AkiConfig::preset("aki-4b").unwrap());
+        let set = ["model.language.rope_scaling.original=1".to_owned()];
+        let error = RunConfig::load(path, &set).unwrap_err().to_string();
+        assert!(error.contains("model.language.rope_scaling"), "{error}");
     }
 }

@@ -10,6 +10,8 @@ use burn::train::renderer::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::config::StageConfig;
+
 /// Burn's renderer for a terminal that scrolls. Where there is no terminal, a line an evaluation.
 pub(crate) struct ProgressRenderer {
     bar: ProgressBar,
@@ -19,32 +21,47 @@ pub(crate) struct ProgressRenderer {
     valid: HashMap<String, f64>,
     /// Items done in the epochs before this one. (Burn counts anew in each.)
     base: u64,
+    /// What the items are.
+    unit: &'static str,
+    /// Whether there is something to measure on.
+    measured: bool,
     training: bool,
 }
 
 impl ProgressRenderer {
     /// A bar over a stage of `items`, of which `done` were done before, `base` of them in whole
     /// epochs.
-    pub(crate) fn new(stage: &str, items: usize, done: usize, base: usize) -> Self {
+    pub(crate) fn new(
+        stage: &StageConfig,
+        items: usize,
+        done: usize,
+        base: usize,
+        measured: bool,
+    ) -> Self {
         let bar = ProgressBar::new(items as u64);
-        let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {msg}  {per_sec:.dim} {eta:>4} left";
-        let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+        let unit = stage.unit();
+        let template = format!(
+            "{{prefix:>10}} {{wide_bar:.cyan/dim}} {{pos}}/{{len}} {unit}  {{msg}}  {{per_sec:.dim}} {{eta:>4}} left"
+        );
+        let style = ProgressStyle::with_template(&template).expect("the template is well-formed");
         bar.set_style(style.with_key(
             "per_sec",
             |state: &indicatif::ProgressState, text: &mut dyn std::fmt::Write| {
                 write!(text, "{:.0}/s", state.per_sec()).ok();
             },
         ));
-        bar.set_prefix(stage.to_owned());
+        bar.set_prefix(stage.name.clone());
         bar.set_position(done as u64);
         bar.reset_eta();
         Self {
             bar,
-            stage: stage.to_owned(),
+            stage: stage.name.clone(),
             names: HashMap::new(),
             loss: f64::NAN,
             valid: HashMap::new(),
             base: base as u64,
+            unit,
+            measured,
             training: true,
         }
     }
@@ -114,19 +131,22 @@ impl TrainingProgressLogger for ProgressRenderer {
     fn end_split(&mut self) {
         if self.training {
             self.base = self.bar.position();
+        } else {
+            self.bar.set_message(self.message());
+        }
+        // After the measurement, or where there is none after the training.
+        if !self.bar.is_hidden() || self.training == self.measured {
             return;
         }
-        self.bar.set_message(self.message());
-        if self.bar.is_hidden()
-            && let (Some(loss), Some(accuracy)) =
-                (self.valid.get("Loss"), self.valid.get("Accuracy"))
-        {
-            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-            eprintln!(
-                "{}: {done} of {all} pictures, loss {:.3}, valid loss {loss:.3}, valid accuracy {accuracy:.1} %",
-                self.stage, self.loss
-            );
-        }
+        let measured = match (self.valid.get("Loss"), self.valid.get("Accuracy")) {
+            (Some(loss), Some(accuracy)) => {
+                format!(", valid loss {loss:.3}, valid accuracy {accuracy:.1} %")
+            }
+            _ => String::new(),
+        };
+        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        let (stage, unit, loss) = (&self.stage, self.unit, self.loss);
+        eprintln!("{stage}: {done} of {all} {unit}, loss {loss:.3}{measured}");
     }
 
     fn end(&mut self) {

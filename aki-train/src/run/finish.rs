@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aki_data::{Picture, Sample};
+use aki_data::{Picture, Sample, Target};
 use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
 use burn::module::Module;
@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Outcome, Run};
 use crate::TrainError;
-use crate::config::{RunConfig, StageTarget};
+use crate::config::RunConfig;
 use crate::evaluation::{Accuracy, evaluate, majority};
 use crate::folder::{ModelFolder, write_file};
 use crate::log::read;
@@ -30,8 +30,13 @@ impl Run<'_> {
         let Some(trained) = self.measure("measuring", aki)? else {
             return interrupted();
         };
-        let Some(untrained) = self.measure("untrained", &self.fresh_model())? else {
-            return interrupted();
+        let untrained = match trained.all().asked {
+            // A second network is not made for nothing.
+            0 => Accuracy::default(),
+            _ => match self.measure("untrained", &self.fresh_model()?)? {
+                Some(untrained) => untrained,
+                None => return interrupted(),
+            },
         };
         let (records, _) = read(&run_dir.join("metrics.jsonl"))?;
         let stages = self
@@ -62,20 +67,18 @@ impl Run<'_> {
     }
 
     fn measure(&self, what: &str, aki: &Aki) -> Result<Option<Accuracy>, TrainError> {
-        let Some(stage) = self
-            .config
-            .stage
-            .iter()
-            .rev()
-            .find(|stage| stage.target == StageTarget::Questions)
+        let mut stages = self.config.stage.iter().rev();
+        let asks = |target: &Target| matches!(target, Target::Questions { .. });
+        let Some((stage, target)) =
+            stages.find_map(|stage| Some((stage, stage.data_target().filter(asks)?)))
         else {
             return Ok(Some(Accuracy::default()));
         };
-        let target = stage.data_target();
         let accepted = self.test.iter().filter(|sample| target.accepts(sample));
         let samples: Vec<&Sample> = accepted.collect();
         let (batch, items) = (self.config.evaluation.batch, samples.len());
-        let loader = self.loader(stage, self.final_policy(), samples, None, batch, items);
+        let policy = self.final_policy();
+        let loader = self.loader(stage, target, policy, samples, None, batch);
         let bar = ProgressBar::new(items as u64).with_prefix(what.to_owned());
         let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
@@ -87,6 +90,9 @@ impl Run<'_> {
 
     /// Asks the model on disk about some test pictures, which also shows that it can be read back.
     fn examples(&self, folder: &Path) -> Result<Vec<Example>, TrainError> {
+        if self.config.evaluation.examples == 0 || self.test.is_empty() {
+            return Ok(Vec::new());
+        }
         let model = ModelFolder::load(folder, None, &self.options.device)?;
         let pictures = self.config.run_dir.join("examples");
         std::fs::create_dir_all(&pictures).map_err(TrainError::io("create", &pictures))?;

@@ -38,7 +38,9 @@ pub(super) fn keep_config(config: &RunConfig) -> Result<(), TrainError> {
     let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
     let mut keys = Vec::new();
     differences("", &parse(&old).into(), &parse(&text).into(), &mut keys);
-    keys.retain(|key| key != "run_dir");
+    // None changes what is learned, and a run that stopped over its data is to go on.
+    let free = ["run_dir", "data.workers", "data.max_bad_share"];
+    keys.retain(|key| !free.contains(&key.as_str()) && !key.starts_with("data.remote"));
     if keys.is_empty() {
         return Ok(());
     }

@@ -7,18 +7,21 @@ mod stage;
 use std::fs::File;
 use std::sync::Arc;
 
-use aki_data::{Batcher, Order, Sample, Template, Tokenizer, read_shards};
+use aki_data::datasets::Skipped;
+use aki_data::sources::Source;
+use aki_data::{Batcher, Order, Sample, Target, Template, Tokenizer, read_shards};
 use aki_model::Aki;
 use aki_model::attention::Policy;
-use burn::tensor::Device;
+use aki_model::weights::{self, Checkpoint as Weights};
+use burn::tensor::{DType, Device};
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
 
 use crate::TrainError;
 use crate::checkpoint;
-use crate::config::{RunConfig, StageConfig, StageTarget};
-use crate::data::SampleLoader;
-use crate::folder::{FolderConfig, ModelFolder};
+use crate::config::{RunConfig, StageConfig};
+use crate::data::{NORM, SampleLoader};
+use crate::folder::{FolderConfig, ModelFolder, find};
 use crate::report::Report;
 
 use folder::{claim, keep_config};
@@ -53,9 +56,6 @@ pub enum Outcome {
     },
 }
 
-/// Means and deviations that SigLIP was trained with.
-const NORM: [f32; 3] = [0.5; 3];
-
 /// Carries out a run, resuming what its folder already holds.
 ///
 /// # Errors
@@ -71,8 +71,12 @@ pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainE
         });
     }
     let run = Run::prepare(config, options)?;
-    let mut aki = run.fresh_model();
     let begun = checkpoint::newest(&config.run_dir, &config.stage)?;
+    let mut aki = match &begun {
+        // The checkpoint has all weights; those the run started with may be gone.
+        Some(_) if config.start.is_some() => run.undrawn(),
+        _ => run.fresh_model()?,
+    };
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
     for (index, stage) in config.stage.iter().enumerate().skip(first) {
         if stage.steps == 0 {
@@ -110,13 +114,15 @@ struct Run<'a> {
     train: Vec<Sample>,
     valid: Vec<Sample>,
     test: Vec<Sample>,
+    /// All of the run, if a stage learns from them.
+    sources: Vec<Source>,
     /// Held while the run folder is in use.
     _lock: File,
 }
 
 impl<'a> Run<'a> {
     fn prepare(config: &'a RunConfig, options: &'a RunOptions) -> Result<Self, TrainError> {
-        let tokenizer = Tokenizer::from_file(&config.text.tokenizer)?;
+        let tokenizer = config.text.open_tokenizer()?;
         config
             .model
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
@@ -139,10 +145,27 @@ impl<'a> Run<'a> {
             }
             Ok(contents.samples)
         };
-        let (train, valid) = set_aside(read(&config.data.train)?, config.data.valid_samples)?;
+        let (train, valid) = match config.data.train.as_slice() {
+            [] => (Vec::new(), Vec::new()),
+            shards => set_aside(read(shards)?, config.data.valid_samples)?,
+        };
         let mut test = read(&config.data.test)?;
         if config.evaluation.samples > 0 {
             test.truncate(config.evaluation.samples);
+        }
+        let active = || config.stage.iter().filter(|stage| stage.steps > 0);
+        let sources = match active().any(|stage| stage.data_target().is_none()) {
+            true => config
+                .data
+                .source
+                .iter()
+                .map(|source| config.open(source))
+                .collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
+        for source in &sources {
+            tell_left_out(source, options.notice);
+            config.judge(source)?;
         }
         let lock = claim(&config.run_dir)?;
         keep_config(config)?;
@@ -154,11 +177,14 @@ impl<'a> Run<'a> {
             train,
             valid,
             test,
+            sources,
             _lock: lock,
         };
-        for stage in config.stage.iter().filter(|stage| stage.steps > 0) {
-            run.fitting(stage, true)?;
-            run.fitting(stage, false)?;
+        for stage in active() {
+            if let Some(target) = stage.data_target() {
+                run.fitting(stage, target, true)?;
+                run.fitting(stage, target, false)?;
+            }
         }
         let model = run.config.run_dir.join("model");
         ModelFolder::begin(&model, &run.folder_config(), &run.tokenizer)?;
@@ -183,11 +209,21 @@ impl<'a> Run<'a> {
         trained.map_or(Policy::Mma, |stage| stage.attention)
     }
 
-    fn fresh_model(&self) -> Aki {
-        self.options.device.seed(self.config.seed);
-        self.config
-            .model
-            .init(self.tokenizer.base_vocab(), &self.options.device)
+    /// The network that the first stage begins with.
+    fn fresh_model(&self) -> Result<Aki, TrainError> {
+        let RunOptions { device, .. } = self.options;
+        let Some(start) = &self.config.start else {
+            device.seed(self.config.seed);
+            return Ok(self.config.model.init(self.tokenizer.base_vocab(), device));
+        };
+        let weights = Weights::open(&find(start)?)?;
+        Ok(weights::load(self.undrawn(), &weights, Some(DType::F32))?)
+    }
+
+    /// The network without weights.
+    fn undrawn(&self) -> Aki {
+        let base_vocab = self.tokenizer.base_vocab();
+        self.config.model.undrawn(base_vocab, &self.options.device)
     }
 
     /// Batches of samples: shuffled and augmented for training, where `order` says how; as they
@@ -195,21 +231,25 @@ impl<'a> Run<'a> {
     fn loader(
         &self,
         stage: &StageConfig,
+        target: Target,
         policy: Policy,
         samples: Vec<&Sample>,
         order: Option<Order>,
         batch: usize,
-        items: usize,
     ) -> SampleLoader {
-        let batcher = self.batcher(stage, order.is_some());
+        let items = match order {
+            Some(_) => stage.steps * stage.batch,
+            None => samples.len(),
+        };
+        let batcher = self.batcher(stage, target, order.is_some());
         let samples = samples.into_iter().cloned().collect();
         SampleLoader::new(samples, order, batcher, policy, batch, items)
     }
 
-    fn batcher(&self, stage: &StageConfig, training: bool) -> Batcher {
-        let target = match (stage.target, training) {
-            (StageTarget::Questions, false) => aki_data::Target::Questions { per_picture: None },
-            _ => stage.data_target(),
+    fn batcher(&self, stage: &StageConfig, target: Target, training: bool) -> Batcher {
+        let target = match (target, training) {
+            (Target::Questions { .. }, false) => Target::Questions { per_picture: None },
+            _ => target,
         };
         Batcher {
             tokenizer: self.tokenizer.clone(),
@@ -225,6 +265,24 @@ impl<'a> Run<'a> {
             augmentation: training.then_some(stage.augmentation),
             seed: self.config.seed,
         }
+    }
+}
+
+/// Says what of a source's annotations cannot be used.
+fn tell_left_out(source: &Source, notice: fn(&str)) {
+    let left_out = source
+        .dataset()
+        .map_or(&[][..], |dataset| dataset.skipped());
+    for Skipped {
+        reason,
+        count,
+        first,
+    } in left_out
+    {
+        let name = &source.name;
+        notice(&format!(
+            "{name}: {count} entries are left out: {reason}; the first is {first:?}"
+        ));
     }
 }
 

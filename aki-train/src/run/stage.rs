@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use aki_data::{Order, Sample};
+use aki_data::mixture::Counts;
+use aki_data::sources::Source;
+use aki_data::{Order, Sample, Target};
 use aki_model::Aki;
+use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::AdamWConfig;
 use burn::train::metric::{LearningRateMetric, LossMetric};
@@ -13,14 +16,19 @@ use super::{Run, RunOptions};
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint, FileWriter, KeepTwo};
 use crate::config::{RunConfig, StageConfig};
+use crate::data::{MixtureLoader, PolicyBatch, ValidLoader};
 use crate::learner::{ExactMatch, StepStrategy, Trainee, schedule};
 use crate::log::{LogFault, ProgressRenderer, RunLogger, read, truncate_after};
+
+/// Batches to train or to measure on.
+type Loader = Arc<dyn DataLoader<PolicyBatch>>;
 
 impl Run<'_> {
     /// The samples that have what a stage learns: those to train on, or those set aside.
     pub(super) fn fitting(
         &self,
         stage: &StageConfig,
+        target: Target,
         training: bool,
     ) -> Result<Vec<&Sample>, TrainError> {
         let (key, samples) = if training {
@@ -28,7 +36,6 @@ impl Run<'_> {
         } else {
             ("data.valid_samples", &self.valid)
         };
-        let target = stage.data_target();
         let accepted = samples.iter().filter(|sample| target.accepts(sample));
         let fitting: Vec<&Sample> = accepted.collect();
         if fitting.is_empty() {
@@ -52,9 +59,7 @@ impl Run<'_> {
     ) -> Result<Option<Aki>, TrainError> {
         let RunConfig {
             run_dir,
-            seed,
             stage: stages,
-            evaluation,
             ..
         } = self.config;
         let RunOptions {
@@ -78,32 +83,20 @@ impl Run<'_> {
         truncate_after(&metrics, &names, &stage.name, start)?;
         checkpoint::remove_partial(run_dir, &stage.name)?;
         let (records, _) = read(&metrics)?;
-        let strategy = StepStrategy::new(stage, start, &records);
+        let measured = stage.data_target().is_some()
+            || self.sources.iter().any(|source| source.config.is_valid());
+        let strategy = StepStrategy::new(run_dir, stage, start, &records, measured);
         if strategy.is_done() {
             return Ok(Some(learner.model().valid().into_aki()));
         }
 
-        let samples = self.fitting(stage, true)?;
-        let order = Order::new(*seed, samples.len());
-        let items = stage.steps * stage.batch;
-        let train = self.loader(
-            stage,
-            stage.attention,
-            samples,
-            Some(order),
-            stage.batch,
-            items,
-        );
-        let samples = self.fitting(stage, false)?;
-        let items = samples.len();
-        let valid = self.loader(
-            stage,
-            stage.attention,
-            samples,
-            None,
-            evaluation.batch,
-            items,
-        );
+        let (train, valid, counts) = if let Some(target) = stage.data_target() {
+            let (train, valid) = self.labelled(stage, target)?;
+            (train, valid, None)
+        } else {
+            let (train, valid) = self.mixed(stage, checkpoint)?;
+            (Arc::new(train.clone()) as Loader, valid, Some(train))
+        };
         let fault = LogFault::default();
         let logger = RunLogger::new(
             run_dir,
@@ -116,16 +109,17 @@ impl Run<'_> {
         let renderer = match renderer {
             Some(make) => make(interrupter.clone()),
             None => Box::new(ProgressRenderer::new(
-                &stage.name,
+                stage,
                 stage.steps * stage.batch,
                 start * stage.batch,
                 start / stage.evaluate_every * stage.evaluate_every * stage.batch,
+                valid.num_items() > 0,
             )),
         };
         let [model, optimizer, schedule] = FileWriter::all(run_dir, &stage.name);
         let kept = checkpoint::list(run_dir, &stage.name)?;
         let kept = KeepTwo(kept.into_iter().map(|checkpoint| checkpoint.step).collect());
-        let result = SupervisedTraining::new(run_dir, Arc::new(train), Arc::new(valid))
+        let result = SupervisedTraining::new(run_dir, train, valid)
             .num_epochs(strategy.epochs())
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
             .with_metric_logger(logger)
@@ -141,6 +135,11 @@ impl Run<'_> {
             .metric_valid_numeric(ExactMatch::new())
             .launch(learner);
 
+        if let Some(counts) = counts.map(|mixture| mixture.counts())
+            && counts.samples > 0
+        {
+            (self.options.notice)(&told(stage, counts));
+        }
         if let Some(fault) = fault.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(fault);
         }
@@ -152,4 +151,75 @@ impl Run<'_> {
             .is_none()
             .then(|| result.model.into_aki()))
     }
+
+    /// What a stage trains and is measured on, of the samples in memory.
+    fn labelled(
+        &self,
+        stage: &StageConfig,
+        target: Target,
+    ) -> Result<(Loader, Loader), TrainError> {
+        let policy = stage.attention;
+        let samples = self.fitting(stage, target, true)?;
+        let order = Some(Order::new(self.config.seed, samples.len()));
+        let train = self.loader(stage, target, policy, samples, order, stage.batch);
+        let samples = self.fitting(stage, target, false)?;
+        let batch = self.config.evaluation.batch;
+        let valid = self.loader(stage, target, policy, samples, None, batch);
+        Ok((Arc::new(train), Arc::new(valid)))
+    }
+
+    /// What a stage trains and is measured on, of the sources.
+    fn mixed(
+        &self,
+        stage: &StageConfig,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<(MixtureLoader, Loader), TrainError> {
+        let (config, notice) = (self.config, self.options.notice);
+        let preparer = config.preparer(stage, self.tokenizer.clone());
+        let learned = |source: &&Source| stage.learns(&source.config);
+        let learned = self.sources.iter().filter(learned).cloned().collect();
+        let train = config.mixture(stage, learned, preparer.clone(), notice);
+        let mut train = train.logged(config.run_dir.join("skipped.jsonl"));
+        if let Some(checkpoint) = checkpoint {
+            let state = checkpoint.load_data_state()?;
+            train = train.resumed(checkpoint.step * stage.batch, state);
+        }
+        let valid = self
+            .sources
+            .iter()
+            .filter(|source| source.config.is_valid());
+        let valid: Vec<Source> = valid.cloned().collect();
+        let share = config.batching(stage).max_bad_share;
+        if valid.is_empty() || config.data.valid_samples == 0 {
+            notice(
+                "nothing is measured on the way: no source is `valid`, or data.valid_samples is 0",
+            );
+        }
+        let valid = ValidLoader::new(
+            &valid,
+            config.data.valid_samples,
+            preparer,
+            stage.attention,
+            config.evaluation.batch,
+            share,
+            notice,
+        )?;
+        Ok((train, Arc::new(valid)))
+    }
+}
+
+/// What came of a stage's samples, since it was begun or resumed.
+fn told(stage: &StageConfig, counts: Counts) -> String {
+    let Counts {
+        samples,
+        cut,
+        skipped,
+        tokens,
+        places,
+    } = counts;
+    let padding = 100.0 * (1.0 - tokens as f64 / places.max(1) as f64);
+    format!(
+        "stage {}: {samples} samples, {cut} of them cut, {skipped} skipped; {padding:.1} % padding",
+        stage.name
+    )
 }

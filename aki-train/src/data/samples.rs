@@ -1,41 +1,15 @@
-//! Samples in an order that is a function of the seed, as Burn's data loader.
+//! Samples held in memory, in an order that is a function of the seed.
 
 use std::sync::Arc;
 
-use aki_data::{Batch, Batcher, DataError, Order, Sample};
+use aki_data::{Batcher, DataError, Order, Sample};
+
 use aki_model::attention::Policy;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
 
-/// A batch and the rule it is to be computed under.
-#[derive(Clone, Debug)]
-pub struct PolicyBatch {
-    /// Pictures and token rows.
-    pub batch: Batch,
-    /// Who may look at whom.
-    pub policy: Policy,
-}
-
-impl PolicyBatch {
-    /// Labels that a loss can be computed for.
-    pub fn labels(&self) -> usize {
-        self.batch.labelled().1.len()
-    }
-
-    /// At most `parts` batches of about equally many pictures, each with its rows. Rows keep their
-    /// padding.
-    pub fn split(self, parts: usize) -> Vec<Self> {
-        self.batch
-            .split(parts)
-            .into_iter()
-            .map(|batch| Self {
-                batch,
-                policy: self.policy,
-            })
-            .collect()
-    }
-}
+use super::PolicyBatch;
 
 /// Items `range` of an endless stream over some samples, in batches.
 ///
@@ -84,6 +58,7 @@ impl SampleLoader {
         Ok(PolicyBatch {
             batch: self.batcher.batch(&items)?,
             policy: self.policy,
+            behind: None,
         })
     }
 }
