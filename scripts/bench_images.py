@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import os
-import random
 import statistics
 import subprocess
 import tempfile
@@ -18,6 +17,8 @@ import torchvision  # noqa: E402
 from PIL import Image  # noqa: E402
 from torchvision import transforms  # noqa: E402
 
+from photographs import photograph  # noqa: E402
+
 parser = argparse.ArgumentParser()
 parser.add_argument("--aki", required=True, help="the example bench_images of aki-data")
 parser.add_argument("--label", default="aki-data")
@@ -29,20 +30,6 @@ SIDE = 384
 SIZES = [(640, 480), (640, 427), (480, 640), (640, 512), (612, 612)]
 STAGES = ["decode", "resize", "normalise"]
 normalise = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])
-
-
-def photograph(seed: int, width: int, height: int) -> bytes:
-    """Noise of every scale, the finer the weaker, as photographs have it: 50 to 150 kB."""
-    rng = random.Random(seed)
-    picture = Image.new("RGB", (width, height), (128, 128, 128))
-    for scale in (200, 80, 32, 12, 5, 2):
-        small = width // scale + 1, height // scale + 1
-        layer = Image.frombytes("RGB", small, rng.randbytes(small[0] * small[1] * 3))
-        layer = layer.resize((width, height), Image.Resampling.BICUBIC)
-        picture = Image.blend(picture, layer, 0.6 if scale > 20 else 0.04 * scale**0.5)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=rng.choice((80, 90, 95)))
-    return file.getvalue()
 
 
 def rival(files: list[bytes]) -> list[list[float]]:
