@@ -125,6 +125,28 @@ fn a_folder_without_a_tokenizer_is_named() {
     );
 }
 
+#[test]
+fn merges_that_give_no_token_are_told() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/easy-vqa/tokenizer.json");
+    let text = std::fs::read(file).expect("a tokenizer");
+    let mut json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let vocab = json["model"]["vocab"].as_object().expect("a vocabulary");
+    let longest = vocab
+        .keys()
+        .max_by_key(|token| token.len())
+        .expect("a token")
+        .clone();
+    let merges = json["model"]["merges"].as_array_mut().expect("merges");
+    merges.push(serde_json::json!([longest, longest]));
+    let error = open("tokenizer.json", json.to_string().as_bytes()).expect_err("too long");
+    assert!(
+        error
+            .to_string()
+            .contains("gives no token of the vocabulary"),
+        "{error}"
+    );
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use tokenizers::AddedToken;
 
 use super::config::{self, Config};
@@ -22,8 +23,9 @@ impl Json {
     /// Reads the text of the file and adds what the configuration has more; truncation and padding
     /// set in it are ignored.
     pub(super) fn read(bytes: &[u8], config: &Config) -> tokenizers::Result<Self> {
-        // Of JSON that is damaged within a decoder, the crate makes a panic.
-        serde_json::from_slice::<serde_json::Value>(bytes)?;
+        // Of JSON that is damaged within a decoder, and of merges that are too long, the crate makes
+        // a panic.
+        check_merges(&serde_json::from_slice(bytes)?)?;
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)?;
         inner.with_truncation(None)?;
         inner.with_padding(None);
@@ -209,4 +211,27 @@ impl Json {
         }
         text
     }
+}
+
+/// Whether each merge of a byte-pair model gives a token of its vocabulary.
+fn check_merges(json: &Value) -> Result<(), String> {
+    let model = &json["model"];
+    let (Some(vocab), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array())
+    else {
+        return Ok(());
+    };
+    let prefix = model["continuing_subword_prefix"].as_str().unwrap_or("");
+    for merge in merges {
+        let pair = match merge {
+            Value::String(text) => text.split_once(' '),
+            _ => merge[0].as_str().zip(merge[1].as_str()),
+        };
+        let merged = pair.and_then(|(a, b)| Some(format!("{a}{}", b.strip_prefix(prefix)?)));
+        if !merged.is_some_and(|merged| vocab.contains_key(&merged)) {
+            return Err(format!(
+                "its merge {merge} gives no token of the vocabulary"
+            ));
+        }
+    }
+    Ok(())
 }
