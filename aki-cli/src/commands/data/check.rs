@@ -69,16 +69,14 @@ fn table(report: &Report) -> String {
     }
     let bad = report.sources.iter().filter(|source| !source.good_enough);
     for source in bad {
-        lines.push(match source.good {
-            0 => format!("bad: {} has no good sample", source.name),
-            _ => {
-                let ((bad, seen), name, share) =
-                    (source.judged(), &source.name, report.max_bad_share);
-                format!(
-                    "bad: {bad} of {seen} samples of {name} are broken, more than the share of \
-                     {share} that data.max_bad_share allows"
-                )
-            }
+        lines.push(if source.good == 0 {
+            format!("bad: {} has no good sample", source.name)
+        } else {
+            let ((bad, seen), name, share) = (source.judged(), &source.name, report.max_bad_share);
+            format!(
+                "bad: {bad} of {seen} samples of {name} are broken, more than the share of \
+                 {share} that data.max_bad_share allows"
+            )
         });
     }
     if report.good {
