@@ -27,6 +27,7 @@ pub mod augment;
 pub mod batch;
 pub mod datasets;
 pub mod error;
+mod fingerprint;
 pub mod image;
 pub mod mixture;
 pub mod order;

@@ -47,7 +47,7 @@ pub struct Checkpoint {
 ///
 /// [`TrainError::Io`] if the folder cannot be listed.
 pub fn list(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> {
-    let folder = run_dir.join("checkpoints").join(stage);
+    let folder = stage_folder(run_dir, stage);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -97,7 +97,7 @@ pub fn newest(
 /// [`TrainError::Io`] if a folder cannot be listed or removed.
 pub fn remove_partial(run_dir: &Path, stage: &str) -> Result<(), TrainError> {
     let whole = list(run_dir, stage)?;
-    let folder = run_dir.join("checkpoints").join(stage);
+    let folder = stage_folder(run_dir, stage);
     for entry in std::fs::read_dir(&folder).into_iter().flatten() {
         let path = entry.map_err(TrainError::io("list", &folder))?.path();
         let ours = path
@@ -183,9 +183,12 @@ pub(crate) fn keep_data_state(
         .map_err(|error| CheckpointerError::IOError(std::io::Error::other(error)))
 }
 
+fn stage_folder(run_dir: &Path, stage: &str) -> PathBuf {
+    run_dir.join("checkpoints").join(stage)
+}
+
 fn step_folder(run_dir: &Path, stage: &str, step: usize) -> PathBuf {
-    let stages = run_dir.join("checkpoints");
-    stages.join(stage).join(format!("step-{step:06}"))
+    stage_folder(run_dir, stage).join(format!("step-{step:06}"))
 }
 
 /// Writes one of a checkpoint's files, for Burn's learner.

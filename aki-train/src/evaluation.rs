@@ -9,7 +9,7 @@ use burn::train::Interrupter;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::data::SampleLoader;
+use crate::data::{Loader, Samples};
 use crate::score::score;
 
 /// How many questions of a kind were answered right.
@@ -65,7 +65,7 @@ impl Accuracy {
 /// [`TrainError::Learner`] if a batch cannot be made.
 pub fn evaluate(
     aki: &Aki,
-    loader: &SampleLoader,
+    loader: &Loader<Samples>,
     interrupter: &Interrupter,
     mut progress: impl FnMut(usize),
 ) -> Result<Option<Accuracy>, TrainError> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Workplace, asset, repository, text};
+use crate::support::{Workplace, asset, repository, tar, text};
 
 const SHORT: &str = "answer the question using a single word or phrase.";
 const HEAD: &str = "<s><|system|> answer the question about the picture.<|end|><|user|>";
@@ -141,18 +141,6 @@ fn run_file(sources: &str, stages: &str) -> String {
         asset("easy-vqa/tokenizer.json"),
         &shipped[model..end]
     )
-}
-
-/// A tar of some members.
-fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (name, bytes) in members {
-        let mut header = tar::Header::new_ustar();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, name, *bytes).expect("memory");
-    }
-    tar.into_inner().expect("memory")
 }
 
 /// The ids of words and special tokens in the shipped tokenizer.

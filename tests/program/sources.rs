@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use crate::support::{Ended, Line, Workplace, asset, command, finish};
+use crate::support::{Ended, Line, Workplace, asset, command, finish, tar};
 
 /// A tiny network; sources `mine` (questions), `captions` (shards) and `held` (to measure on).
 fn run_file(stage: &str) -> String {
@@ -104,18 +104,20 @@ fn place(stage: &str) -> Workplace {
     fs::write(place.path("own.jsonl"), lines).expect("lines");
     fs::write(place.path("pictures/8.png"), &picture[..picture.len() / 2]).expect("picture");
     for (shard, first) in [("a.tar", 0), ("b.tar", 8)] {
-        let mut tar = tar::Builder::new(fs::File::create(place.path(shard)).expect("shard"));
-        for n in first..first + 8 {
-            for (extension, bytes) in [("png", &picture[..]), ("txt", b"a blue circle")] {
-                let mut header = tar::Header::new_gnu();
-                header.set_size(bytes.len() as u64);
-                header.set_mode(0o644);
-                header.set_cksum();
-                let name = format!("{n}.{extension}");
-                tar.append_data(&mut header, name, bytes).expect("member");
-            }
-        }
-        tar.finish().expect("shard");
+        let keys = first..first + 8;
+        let members = keys.flat_map(|n| {
+            let caption: &[u8] = b"a blue circle";
+            [
+                (format!("{n}.png"), &picture[..]),
+                (format!("{n}.txt"), caption),
+            ]
+        });
+        let members: Vec<_> = members.collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(name, it)| (name.as_str(), *it))
+            .collect();
+        fs::write(place.path(shard), tar(&members)).expect("shard");
     }
     place
 }

@@ -387,3 +387,15 @@ pub fn cut_in_half(path: &Path) {
     bytes.truncate(bytes.len() / 2);
     std::fs::write(path, bytes).expect("a file");
 }
+
+/// A shard with these members.
+pub fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, *bytes).expect("memory");
+    }
+    tar.into_inner().expect("memory")
+}

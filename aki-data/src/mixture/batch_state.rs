@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::config::BatchConfig;
 use super::state::MixtureState;
 use crate::DataError;
+use crate::fingerprint::fnv1a;
 
 /// What it takes to go on after a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +47,10 @@ impl BatchState {
     }
 }
 
-/// FNV-1a over the lengths of the samples that are packed together, which must be the same when
+/// Of the lengths of the samples that are packed together, which must be the same when
 /// it goes on within them.
 pub(super) fn fingerprint(lengths: &[usize]) -> u64 {
-    let bytes = lengths.iter().flat_map(|&len| (len as u64).to_le_bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    fnv1a(lengths.iter().flat_map(|&len| (len as u64).to_le_bytes()))
 }
 
 /// What is said if they are not.

@@ -114,11 +114,8 @@ impl BatchStream {
         let timings = preparer.timings.clone();
         let places = std::iter::from_fn(move || timings.time(Work::Read, || mixture.next()));
         let ahead = config.batch.max(2 * config.workers);
-        let worked = prefetch(places, config.workers, ahead, work);
         Ok(Self {
-            worked: worked.map_err(|error| DataError::Stream {
-                reason: format!("no thread to read with: {error}"),
-            })?,
+            worked: prefetch(places, config.workers, ahead, work)?,
             tallies: names
                 .iter()
                 .map(|name| Tally::new(format!("samples of {name}"), config.max_bad_share))

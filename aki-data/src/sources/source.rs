@@ -106,9 +106,7 @@ impl Source {
     ) -> Result<Prefetch<T>, DataError> {
         let source = self.clone();
         let work = move |raw| work(source.example(raw, None));
-        prefetch(self.places(), threads, 2 * threads, work).map_err(|error| DataError::Stream {
-            reason: format!("no thread to read with: {error}"),
-        })
+        prefetch(self.places(), threads, 2 * threads, work)
     }
 
     /// All places in the order of the files.

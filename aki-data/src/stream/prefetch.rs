@@ -4,6 +4,8 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::DataError;
+
 /// What threads make of items, in the order of the items.
 ///
 /// The results do not depend on the number of threads, only the waiting does. If
@@ -19,7 +21,7 @@ pub struct Prefetch<T> {
 /// `ahead` items (but always one a thread) before they are asked for.
 ///
 /// # Errors
-/// If the system gives no thread.
+/// [`DataError::Stream`] if the system gives no thread.
 ///
 /// # Panics
 /// If `threads` is 0.
@@ -28,7 +30,7 @@ pub fn prefetch<I, T, F>(
     threads: usize,
     ahead: usize,
     work: F,
-) -> std::io::Result<Prefetch<T>>
+) -> Result<Prefetch<T>, DataError>
 where
     I: Iterator + Send + 'static,
     I::Item: Send + 'static,
@@ -61,9 +63,11 @@ where
     })
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, DataError> {
     let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(work)
+    thread.spawn(work).map_err(|error| DataError::Stream {
+        reason: format!("no thread to read with: {error}"),
+    })
 }
 
 impl<T> Iterator for Prefetch<T> {

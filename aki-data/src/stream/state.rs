@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{ShardDraw, StreamConfig};
 use crate::DataError;
+use crate::fingerprint::fnv1a;
 use crate::shards::Shard;
 
 /// What it takes to go on after a sample: how many were drawn in this pass, and how
@@ -95,15 +96,12 @@ impl StreamState {
     }
 }
 
-/// FNV-1a over the shards' file names.
+/// Of the shards' file names.
 fn fingerprint(shards: &[Shard]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for shard in shards {
+    fnv1a(shards.iter().flat_map(|shard| {
         let name = shard.name();
         let name = name.file_name().unwrap_or_default().to_string_lossy();
-        for byte in name.bytes().chain([b'\n']) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    }
-    hash
+        let name = name.into_owned().into_bytes();
+        name.into_iter().chain([b'\n'])
+    }))
 }

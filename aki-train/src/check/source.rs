@@ -36,14 +36,12 @@ impl Way {
         source: &Source,
         told: &mut dyn FnMut(Step),
     ) -> Result<(SourceReport, Lengths), DataError> {
-        let mut report = begun(source)?;
+        let declared = source.declared()?;
         told(Step::Source {
-            name: &report.name,
-            samples: source
-                .dataset()
-                .map(|dataset| dataset.len() as u64)
-                .or(report.declared),
+            name: &source.name,
+            samples: declared,
         });
+        let mut report = begun(source, declared);
         // What a source is only measured on is not packed.
         let packing = self.packing.filter(|_| !report.valid);
         let decode = self.decode;
@@ -83,7 +81,7 @@ impl Way {
 }
 
 /// What is known before it is read.
-fn begun(source: &Source) -> Result<SourceReport, DataError> {
+fn begun(source: &Source, declared: Option<u64>) -> SourceReport {
     let left_out = source.dataset().map_or(&[][..], Dataset::skipped);
     let left_out = left_out.iter().map(|skipped| LeftOut {
         reason: skipped.reason.to_string(),
@@ -91,7 +89,7 @@ fn begun(source: &Source) -> Result<SourceReport, DataError> {
         key: skipped.first.clone(),
     });
     let has_shards = source.dataset().is_none();
-    Ok(SourceReport {
+    SourceReport {
         name: source.name.to_string(),
         kind: source.config.kind.name(),
         valid: source.config.is_valid(),
@@ -101,7 +99,7 @@ fn begun(source: &Source) -> Result<SourceReport, DataError> {
         left_out: left_out.collect(),
         broken_entries: source.dataset().map_or(0, Dataset::broken) as u64,
         shards: has_shards.then(|| source.shards().len()),
-        declared: if has_shards { source.declared()? } else { None },
+        declared: declared.filter(|_| has_shards),
         pictures: BTreeMap::new(),
         text_tokens: None,
         places: None,
@@ -109,7 +107,7 @@ fn begun(source: &Source) -> Result<SourceReport, DataError> {
         padding: None,
         packed_padding: None,
         good_enough: false,
-    })
+    }
 }
 
 fn measure(

@@ -6,6 +6,7 @@ mod keys;
 mod nearest;
 mod source;
 mod types;
+mod validate;
 
 pub use error::{ConfigError, Place, UnknownKey};
 pub(crate) use nearest::nearest;

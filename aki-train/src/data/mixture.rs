@@ -1,5 +1,6 @@
 //! Batches of a run's sources.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,11 +11,10 @@ use aki_data::sources::Source;
 use aki_data::stream::{Prefetch, prefetch};
 use aki_data::{DataError, Skipped};
 use aki_model::attention::Policy;
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
-use burn::tensor::Device;
 
 use super::PolicyBatch;
+use super::loader::{Batches, Items};
 use super::skip_log::SkipLog;
 
 /// Batches made before they are asked for.
@@ -22,14 +22,12 @@ const AHEAD: usize = 2;
 
 /// The rows of a stage, from its sources.
 #[derive(Clone)]
-pub struct MixtureLoader {
+pub struct MixedRows {
     sources: Arc<[Source]>,
     order: MixtureConfig,
     preparer: Preparer,
     batching: BatchConfig,
     policy: Policy,
-    /// Rows of the stage.
-    range: std::ops::Range<usize>,
     /// A row, and what it takes to begin with it.
     start: Option<(usize, BatchState)>,
     notice: fn(&str),
@@ -38,15 +36,14 @@ pub struct MixtureLoader {
     counts: Arc<Mutex<Counts>>,
 }
 
-impl MixtureLoader {
-    /// `rows` rows from the beginning.
+impl MixedRows {
+    /// All rows, from the beginning.
     pub fn new(
         sources: Arc<[Source]>,
         order: MixtureConfig,
         preparer: Preparer,
         batching: BatchConfig,
         policy: Policy,
-        rows: usize,
         notice: fn(&str),
     ) -> Self {
         Self {
@@ -55,7 +52,6 @@ impl MixtureLoader {
             preparer,
             batching,
             policy,
-            range: 0..rows,
             start: None,
             notice,
             log: None,
@@ -71,7 +67,7 @@ impl MixtureLoader {
         self
     }
 
-    /// The same, to be sliced from row `first` on, which comes behind `state`.
+    /// The same, to be loaded from row `first` on, which comes behind `state`.
     #[must_use]
     pub fn resumed(mut self, first: usize, state: BatchState) -> Self {
         self.start = Some((first, state));
@@ -83,19 +79,16 @@ impl MixtureLoader {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The batches, made ahead.
+    /// The batches from row `row` on, made ahead.
     ///
     /// # Errors
     /// [`DataError::Resume`] if the state is that of other sources or another row,
     /// [`DataError::Stream`].
-    pub fn batches(&self) -> Result<Prefetch<Result<Made, DataError>>, DataError> {
+    pub fn made(&self, row: usize) -> Result<Prefetch<Result<Made, DataError>>, DataError> {
         let first = self.start.as_ref().map_or(0, |(first, _)| *first);
-        if first != self.range.start {
+        if first != row {
             return Err(DataError::Resume {
-                reason: format!(
-                    "the data stand at row {first}, and the run at row {}",
-                    self.range.start
-                ),
+                reason: format!("the data stand at row {first}, and the run at row {row}"),
             });
         }
         let start = self.start.as_ref().map(|(_, state)| state);
@@ -113,81 +106,31 @@ impl MixtureLoader {
             self.batching,
             on_skip,
         )?;
-        prefetch(stream, 1, AHEAD, |made| made).map_err(|error| DataError::Stream {
-            reason: format!("no thread to read with: {error}"),
-        })
+        prefetch(stream, 1, AHEAD, |made| made)
     }
 }
 
-impl DataLoader<PolicyBatch> for MixtureLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PolicyBatch> + 'a> {
-        Box::new(Iter {
-            loader: self,
-            batches: Some(self.batches()),
-            next: self.range.start,
-        })
+impl Items for MixedRows {
+    const UNIT: &'static str = "rows";
+
+    fn batch(&self) -> usize {
+        self.batching.batch
     }
 
-    fn num_items(&self) -> usize {
-        self.range.len()
-    }
-
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<PolicyBatch>> {
-        // Batches are plain numbers; the model puts them where it is.
-        Arc::new(self.clone())
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<PolicyBatch>> {
-        let first = self.range.start;
-        let range = (first + start).min(self.range.end)..(first + end).min(self.range.end);
-        Arc::new(Self {
-            range,
-            ..self.clone()
-        })
-    }
-}
-
-struct Iter<'a> {
-    loader: &'a MixtureLoader,
-    batches: Option<Result<Prefetch<Result<Made, DataError>>, DataError>>,
-    next: usize,
-}
-
-impl Iterator for Iter<'_> {
-    type Item = Result<PolicyBatch, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next >= self.loader.range.end {
-            return None;
-        }
-        let made = match self.batches.take()? {
-            Ok(mut batches) => {
-                let made = batches.next()?;
-                self.batches = Some(Ok(batches));
-                made
-            }
-            Err(error) => Err(error),
+    fn batches(&self, range: Range<usize>) -> Batches<'_> {
+        let made: Box<dyn Iterator<Item = Result<Made, DataError>>> = match self.made(range.start) {
+            Ok(made) => Box::new(made),
+            Err(error) => Box::new(std::iter::once(Err(error))),
         };
-        Some(made.map_err(DatasetError::new).map(|made| {
-            self.next += self.loader.batching.batch;
-            *self
-                .loader
-                .counts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = made.counts;
-            PolicyBatch {
+        let made = made.take(range.len().div_ceil(self.batching.batch));
+        Box::new(made.map(|made| {
+            let made = made.map_err(DatasetError::new)?;
+            *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = made.counts;
+            Ok(PolicyBatch {
                 batch: made.batch,
-                policy: self.loader.policy,
+                policy: self.policy,
                 behind: Some(made.state),
-            }
+            })
         }))
-    }
-}
-
-impl DataLoaderIterator<PolicyBatch> for Iter<'_> {
-    fn progress(&self) -> Progress {
-        let range = &self.loader.range;
-        let done = self.next.min(range.end) - range.start;
-        Progress::new(done, range.len(), Some("rows".to_owned()))
     }
 }

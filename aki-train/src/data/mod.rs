@@ -1,10 +1,11 @@
 //! Batches for the learner, as Burn's data loaders.
 //!
-//! Either of samples that are held in memory ([`SampleLoader`]), or of sources of any size
-//! ([`MixtureLoader`]), with [`ValidLoader`] to measure on. [`Examples`] are to look at.
+//! A [`Loader`] gives the batches of [`Samples`] that are held in memory, of sources of any size
+//! ([`MixedRows`]), or of [`ValidSamples`] to measure on.
 
 mod choice;
 mod examples;
+mod loader;
 mod mixture;
 mod policy_batch;
 mod records;
@@ -14,9 +15,10 @@ mod sources;
 mod valid;
 
 pub use examples::Examples;
-pub use mixture::MixtureLoader;
+pub use loader::{Batches, Items, Loader};
+pub use mixture::MixedRows;
 pub use policy_batch::PolicyBatch;
 pub use records::Records;
-pub use samples::SampleLoader;
+pub use samples::Samples;
 pub use sources::NORM;
-pub use valid::ValidLoader;
+pub use valid::ValidSamples;

@@ -5,7 +5,7 @@ use burn::data::dataset::{Dataset, DatasetError};
 
 /// The records of an [`aki_data::Dataset`] as a data set of Burn's, for networks of one's own: its
 /// transforms shuffle, cut and mix them. (Runs read them through
-/// [`MixtureLoader`](super::MixtureLoader), whose order can be resumed.)
+/// [`MixedRows`](super::MixedRows), whose order can be resumed.)
 #[derive(Clone, Debug)]
 pub struct Records(pub aki_data::Dataset);
 

@@ -50,6 +50,7 @@ impl SkipLog {
             };
             (self.notice)(&format!("further skipped samples of {source} {place}"));
         }
+        let Some(file) = &self.file else { return };
         let line = json!({
             "source": source,
             "shard": shard.to_string(),
@@ -58,7 +59,6 @@ impl SkipLog {
             "reason": reason.to_string(),
         });
         let line = line.to_string();
-        let Some(file) = &self.file else { return };
         if self.written.contains(&line) {
             return;
         }

@@ -6,7 +6,7 @@ use aki_data::mixture::{BatchConfig, MixtureConfig, Preparer};
 use aki_data::sources::{Source, SourceConfig};
 use aki_data::{DataError, Template, Tokenizer};
 
-use super::MixtureLoader;
+use super::MixedRows;
 use crate::TrainError;
 use crate::config::{MAX_BAD_SHARE, RunConfig, StageConfig};
 
@@ -21,14 +21,13 @@ impl RunConfig {
         sources: Arc<[Source]>,
         preparer: Preparer,
         notice: fn(&str),
-    ) -> MixtureLoader {
-        MixtureLoader::new(
+    ) -> MixedRows {
+        MixedRows::new(
             sources,
             MixtureConfig::new(self.seed),
             preparer,
             self.batching(stage),
             stage.attention,
-            stage.steps * stage.batch,
             notice,
         )
     }

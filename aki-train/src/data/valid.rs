@@ -1,31 +1,28 @@
 //! Samples of sources to measure on, held in memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use aki_data::mixture::{Prepared, Preparer, collate};
 use aki_data::shards::Tally;
 use aki_data::sources::Source;
 use aki_model::attention::Policy;
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
-use burn::tensor::Device;
 
 use super::PolicyBatch;
+use super::loader::{Batches, Items, chunks};
 use super::skip_log::SkipLog;
 use crate::TrainError;
 
 /// The first samples of the sources that are `valid`, as they stand and without augmentation.
-#[derive(Clone)]
-pub struct ValidLoader {
-    samples: Arc<[Prepared]>,
-    names: Arc<[Arc<str>]>,
+pub struct ValidSamples {
+    samples: Vec<Prepared>,
+    names: Vec<Arc<str>>,
     preparer: Preparer,
     policy: Policy,
     batch: usize,
-    range: std::ops::Range<usize>,
 }
 
-impl ValidLoader {
+impl ValidSamples {
     /// `count` samples, about as many of each source; fewer if they hold no more, which is told.
     /// Those that cannot be used are told and passed over.
     ///
@@ -80,73 +77,41 @@ impl ValidLoader {
             ));
         }
         Ok(Self {
-            range: 0..samples.len(),
-            samples: samples.into(),
+            samples,
             names: sources.iter().map(|source| source.name.clone()).collect(),
             preparer,
             policy,
             batch,
         })
     }
-}
 
-impl DataLoader<PolicyBatch> for ValidLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<PolicyBatch> + 'a> {
-        Box::new(Iter {
-            loader: self,
-            next: self.range.start,
-        })
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.samples.len()
     }
 
-    fn num_items(&self) -> usize {
-        self.range.len()
-    }
-
-    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<PolicyBatch>> {
-        Arc::new(self.clone())
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<PolicyBatch>> {
-        let first = self.range.start;
-        let range = (first + start).min(self.range.end)..(first + end).min(self.range.end);
-        Arc::new(Self {
-            range,
-            ..self.clone()
-        })
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
     }
 }
 
-struct Iter<'a> {
-    loader: &'a ValidLoader,
-    next: usize,
-}
+impl Items for ValidSamples {
+    const UNIT: &'static str = "samples";
 
-impl Iterator for Iter<'_> {
-    type Item = Result<PolicyBatch, DatasetError>;
+    fn batch(&self) -> usize {
+        self.batch
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        let loader = self.loader;
-        let end = (self.next + loader.batch).min(loader.range.end);
-        let rows = loader.samples[self.next..end].iter();
-        let rows: Vec<_> = rows.map(|sample| vec![sample.clone()]).collect();
-        self.next = end;
-        (!rows.is_empty()).then(|| {
+    fn batches(&self, range: Range<usize>) -> Batches<'_> {
+        Box::new(chunks(range, self.batch).map(|items| {
+            let rows = self.samples[items].iter();
+            let rows = rows.map(|sample| vec![sample.clone()]).collect();
             Ok(PolicyBatch {
-                batch: collate(&loader.preparer, &loader.names, rows, 0),
-                policy: loader.policy,
+                batch: collate(&self.preparer, &self.names, rows, 0),
+                policy: self.policy,
                 behind: None,
             })
-        })
-    }
-}
-
-impl DataLoaderIterator<PolicyBatch> for Iter<'_> {
-    fn progress(&self) -> Progress {
-        let range = &self.loader.range;
-        Progress::new(
-            self.next - range.start,
-            range.len(),
-            Some("samples".to_owned()),
-        )
+        }))
     }
 }

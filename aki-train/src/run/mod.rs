@@ -20,7 +20,7 @@ use burn::train::renderer::MetricsRenderer;
 use crate::TrainError;
 use crate::checkpoint;
 use crate::config::{RunConfig, StageConfig};
-use crate::data::{NORM, SampleLoader};
+use crate::data::{Loader, NORM, Samples};
 use crate::folder::{FolderConfig, ModelFolder, find};
 use crate::report::Report;
 
@@ -236,14 +236,14 @@ impl<'a> Run<'a> {
         samples: Vec<&Sample>,
         order: Option<Order>,
         batch: usize,
-    ) -> SampleLoader {
+    ) -> Loader<Samples> {
         let items = match order {
             Some(_) => stage.steps * stage.batch,
             None => samples.len(),
         };
         let batcher = self.batcher(stage, target, order.is_some());
         let samples = samples.into_iter().cloned().collect();
-        SampleLoader::new(samples, order, batcher, policy, batch, items)
+        Loader::new(Samples::new(samples, order, batcher, policy, batch), items)
     }
 
     fn batcher(&self, stage: &StageConfig, target: Target, training: bool) -> Batcher {

@@ -16,12 +16,12 @@ use super::{Run, RunOptions};
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint, FileWriter, KeepTwo};
 use crate::config::{RunConfig, StageConfig};
-use crate::data::{MixtureLoader, PolicyBatch, ValidLoader};
+use crate::data::{Loader, MixedRows, PolicyBatch, ValidSamples};
 use crate::learner::{ExactMatch, StepStrategy, Trainee, schedule};
 use crate::log::{LogFault, ProgressRenderer, RunLogger, read, truncate_after};
 
 /// Batches to train or to measure on.
-type Loader = Arc<dyn DataLoader<PolicyBatch>>;
+type Batches = Arc<dyn DataLoader<PolicyBatch>>;
 
 impl Run<'_> {
     /// The samples that have what a stage learns: those to train on, or those set aside.
@@ -95,7 +95,8 @@ impl Run<'_> {
             (train, valid, None)
         } else {
             let (train, valid) = self.mixed(stage, checkpoint)?;
-            (Arc::new(train.clone()) as Loader, valid, Some(train))
+            let rows = Loader::new(train.clone(), stage.steps * stage.batch);
+            (Arc::new(rows) as Batches, valid, Some(train))
         };
         let fault = LogFault::default();
         let logger = RunLogger::new(
@@ -157,7 +158,7 @@ impl Run<'_> {
         &self,
         stage: &StageConfig,
         target: Target,
-    ) -> Result<(Loader, Loader), TrainError> {
+    ) -> Result<(Batches, Batches), TrainError> {
         let policy = stage.attention;
         let samples = self.fitting(stage, target, true)?;
         let order = Some(Order::new(self.config.seed, samples.len()));
@@ -173,7 +174,7 @@ impl Run<'_> {
         &self,
         stage: &StageConfig,
         checkpoint: Option<&Checkpoint>,
-    ) -> Result<(MixtureLoader, Loader), TrainError> {
+    ) -> Result<(MixedRows, Batches), TrainError> {
         let (config, notice) = (self.config, self.options.notice);
         let preparer = config.preparer(stage, self.tokenizer.clone());
         let learned = |source: &&Source| stage.learns(&source.config);
@@ -195,7 +196,7 @@ impl Run<'_> {
                 "nothing is measured on the way: no source is `valid`, or data.valid_samples is 0",
             );
         }
-        let valid = ValidLoader::new(
+        let valid = ValidSamples::new(
             &valid,
             config.data.valid_samples,
             preparer,
@@ -204,7 +205,8 @@ impl Run<'_> {
             share,
             notice,
         )?;
-        Ok((train, Arc::new(valid)))
+        let count = valid.len();
+        Ok((train, Arc::new(Loader::new(valid, count))))
     }
 }
 

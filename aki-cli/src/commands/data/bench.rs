@@ -59,7 +59,7 @@ fn measure(args: DataBench) -> Result<Measured> {
     let begun = Instant::now();
     let sources = config.open_sources(stage)?;
     let loader = config.mixture(stage, sources, preparer, |text| eprintln!("{text}"));
-    let mut made = loader.batches()?;
+    let mut made = loader.made(0)?;
     let first = made.next().transpose()?;
     let before = first.map(|first| first.counts).unwrap_or_default();
     let (start, spent_before) = (Instant::now(), spent(&timings));
