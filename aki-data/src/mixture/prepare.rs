@@ -195,24 +195,23 @@ impl Preparer {
 
 /// The changes of an example's pictures, in their order.
 struct Changes {
-    drawn_from: Option<(Variation, ChaCha8Rng)>,
-    permits: Permits,
+    drawn_from: Option<(Variation, Permits, ChaCha8Rng)>,
     region: Option<Region>,
 }
 
 impl Changes {
     fn new(preparer: &Preparer, source: &Source, text: &Text, item: Option<usize>) -> Self {
-        let variation =
-            preparer
-                .augmentation
-                .map(|augmentation| match source.config.is_pretraining() {
-                    true => augmentation.for_pretraining(),
-                    false => augmentation.for_tuning(),
-                });
-        let rng = item.map(|item| item_rng(preparer.seed, item));
+        // The words of a text are looked at only if something is drawn.
+        let drawn_from = preparer.augmentation.zip(item).map(|(augmentation, item)| {
+            let variation = match source.config.is_pretraining() {
+                true => augmentation.for_pretraining(),
+                false => augmentation.for_tuning(),
+            };
+            let permits = text.permits(source.config.is_ocr());
+            (variation, permits, item_rng(preparer.seed, item))
+        });
         Self {
-            drawn_from: variation.zip(rng),
-            permits: text.permits(source.config.is_ocr()),
+            drawn_from,
             region: match text {
                 Text::Record(record) => record.region,
                 Text::Parts(_) => None,
@@ -221,10 +220,10 @@ impl Changes {
     }
 
     fn draw(&mut self, size: (u32, u32)) -> Change {
-        let (permits, region) = (self.permits, self.region);
+        let region = self.region;
         let drawn = self.drawn_from.as_mut();
-        drawn.map_or_else(Change::default, |(variation, rng)| {
-            variation.draw(size, permits, region, rng)
+        drawn.map_or_else(Change::default, |(variation, permits, rng)| {
+            variation.draw(size, *permits, region, rng)
         })
     }
 }
