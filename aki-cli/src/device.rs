@@ -11,7 +11,7 @@ pub enum DeviceChoice {
     Auto,
     Cpu,
     Wgpu(Option<usize>),
-    Cuda(usize),
+    Cuda(Option<usize>),
 }
 
 impl FromStr for DeviceChoice {
@@ -32,7 +32,7 @@ impl FromStr for DeviceChoice {
             ("auto", None) => Ok(Self::Auto),
             ("cpu", None) => Ok(Self::Cpu),
             ("wgpu", number) => Ok(Self::Wgpu(number)),
-            ("cuda", number) => Ok(Self::Cuda(number.unwrap_or(0))),
+            ("cuda", number) => Ok(Self::Cuda(number)),
             _ => Err("auto, cpu, wgpu, wgpu:0, cuda or cuda:0 is expected".to_owned()),
         }
     }
@@ -42,8 +42,14 @@ impl DeviceChoice {
     /// The device and what to call it. `auto` takes an NVIDIA card where the program was built for
     /// one and finds one, else the CPU.
     pub fn open(self) -> Result<(Device, String)> {
+        self.open_beside(0)
+    }
+
+    /// As [`Self::open`], for number `local_rank` of the processes on this machine: they share out its
+    /// NVIDIA cards, unless one is named. (Some launchers show each process its own alone.)
+    pub fn open_beside(self, local_rank: usize) -> Result<(Device, String)> {
         match self {
-            Self::Auto if cuda_cards() > 0 => Self::Cuda(0).open(),
+            Self::Auto if cuda_cards() > 0 => Self::Cuda(None).open_beside(local_rank),
             #[cfg(feature = "flex")]
             Self::Auto | Self::Cpu => Ok((Device::flex(), "cpu".to_owned())),
             #[cfg(not(feature = "flex"))]
@@ -51,7 +57,8 @@ impl DeviceChoice {
                 bail!("this aki was built without the CPU backend; build it with --features flex")
             }
             Self::Wgpu(number) => wgpu(number),
-            Self::Cuda(number) => cuda(number),
+            Self::Cuda(Some(number)) => cuda(number),
+            Self::Cuda(None) => cuda(local_rank % cuda_cards().max(1)),
         }
     }
 }
@@ -116,7 +123,8 @@ mod tests {
         assert_eq!("auto".parse(), Ok(DeviceChoice::Auto));
         assert_eq!("wgpu".parse(), Ok(DeviceChoice::Wgpu(None)));
         assert_eq!("wgpu:1".parse(), Ok(DeviceChoice::Wgpu(Some(1))));
-        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(None)));
+        assert_eq!("cuda:2".parse(), Ok(DeviceChoice::Cuda(Some(2))));
         for wrong in ["gpu", "cpu:1", "cuda:x", "", ":"] {
             assert!(wrong.parse::<DeviceChoice>().is_err(), "{wrong}");
         }

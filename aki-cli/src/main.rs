@@ -13,6 +13,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Exit code of what went wrong by itself.
+const FAILURE: u8 = 1;
 /// Exit code of a user's mistake, as clap's own.
 const MISTAKE: u8 = 2;
 /// Exit code after Ctrl-C, as shells have it.
@@ -24,25 +26,28 @@ fn main() -> ExitCode {
     tell_warnings();
     match commands::run(args) {
         Ok(commands::Done::Finished) => ExitCode::SUCCESS,
-        Ok(commands::Done::Unfit) => ExitCode::FAILURE,
+        Ok(commands::Done::Unfit) => ExitCode::from(FAILURE),
         Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(error) => {
-            // A closed pipe (`aki ... | head`) is no error.
-            let io = error
-                .chain()
-                .find_map(|cause| cause.downcast_ref::<std::io::Error>());
-            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("error: {error:#}");
-            let train = error.downcast_ref::<aki_train::TrainError>();
-            let failed = io.is_some_and(|io| !aki_train::error::is_mistake(io))
-                || train.is_some_and(|error| !error.is_mistake());
-            match failed {
-                true => ExitCode::FAILURE,
-                false => ExitCode::from(MISTAKE),
-            }
-        }
+        Err(error) => ExitCode::from(tell(&error)),
+    }
+}
+
+/// Tells an error, and returns its exit code.
+fn tell(error: &anyhow::Error) -> u8 {
+    // A closed pipe (`aki ... | head`) is no error.
+    let io = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
+        return 0;
+    }
+    eprintln!("error: {error:#}");
+    let train = error.downcast_ref::<aki_train::TrainError>();
+    let failed = io.is_some_and(|io| !aki_train::error::is_mistake(io))
+        || train.is_some_and(|error| !error.is_mistake());
+    match failed {
+        true => FAILURE,
+        false => MISTAKE,
     }
 }
 

@@ -264,6 +264,17 @@ impl Aki {
         self.lang_model.projections()
     }
 
+    pub(crate) fn map_language(mut self, map: impl FnOnce(LanguageModel) -> LanguageModel) -> Self {
+        self.lang_model = map(self.lang_model);
+        self
+    }
+
+    /// The network with another language model in the place of the one it has.
+    #[must_use]
+    pub fn with_language(self, language: LanguageModel) -> Self {
+        self.map_language(|_| language)
+    }
+
     /// The language model.
     pub fn language(&self) -> &LanguageModel {
         &self.lang_model

@@ -7,7 +7,8 @@
 //!
 //! What is here: [`attention`] (the rule, the engines and the [`attention::MmaAttention`] module),
 //! [`vision`] (SigLIP, CLIP), [`resampler`] and [`projector`] (from patches to media tokens),
-//! [`language`] (the decoder), [`Aki`] (the three put together), [`generate`] and [`weights`].
+//! [`language`] (the decoder), [`Aki`] (the three put together), [`adapters`], [`generate`], [`weights`]
+//! and [`flops`] (how much it all computes).
 //!
 //! This crate opens no file but weights, prints nothing, and enables no Burn backend: the program
 //! that uses it chooses some by the features `flex`, `wgpu` and `cuda`, each of which also adds the
@@ -22,8 +23,11 @@
     allow(unused_imports, unused_variables)
 )]
 
+pub mod adapters;
 pub mod aki;
 pub mod attention;
+mod device;
+pub mod flops;
 pub mod generate;
 mod hub;
 pub mod language;
@@ -35,4 +39,5 @@ pub mod vision;
 pub mod weights;
 
 pub use aki::{Aki, AkiConfig, MediaSpan};
+pub use device::is_cpu;
 pub use linear::{linear, project};

@@ -55,16 +55,41 @@ pub enum TrainError {
     #[error("{0}")]
     Request(String),
     /// A checkpoint cannot be read.
-    #[error("checkpoint {} cannot be resumed: {reason}; delete that folder to go on from the one before", path.display())]
+    #[error("checkpoint {} cannot be used: {reason}", path.display())]
     Checkpoint {
         /// The checkpoint's folder.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
+    /// There are checkpoints, and none is whole.
+    #[error(
+        "all checkpoints of {} are damaged; of the newest, {}: {fault}; start anew with --fresh, which sets the run folder aside",
+        run_dir.display(),
+        newest.display()
+    )]
+    AllDamaged {
+        /// The run folder.
+        run_dir: PathBuf,
+        /// The newest checkpoint.
+        newest: PathBuf,
+        /// What is wrong with it.
+        fault: crate::checkpoint::Fault,
+    },
+    /// A checkpoint cannot be written.
+    #[error(
+        "cannot write checkpoint {}: {reason}; those before it are whole: mend that (is the disk full?) and start the same command again",
+        path.display()
+    )]
+    Unwritten {
+        /// The checkpoint's folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// The run folder holds a run of another configuration.
     #[error(
-        "{} holds a run with other settings ({}); choose another folder with --set run_dir=..., or delete it",
+        "{} holds a run with other settings ({}); choose another folder with --set run_dir=..., or set this one aside with --fresh",
         path.display(),
         keys.join(", ")
     )]
@@ -79,6 +104,19 @@ pub enum TrainError {
     InUse {
         /// The run folder.
         path: PathBuf,
+    },
+    /// Too many steps in a row without a finite gradient.
+    #[error(
+        "{steps} steps in a row had no finite gradient, up to step {step} of stage {stage}; the last \
+         checkpoint is kept; try a lower learning rate, or leave out the samples named above"
+    )]
+    Diverged {
+        /// The stage.
+        stage: String,
+        /// The last of the steps.
+        step: usize,
+        /// How many.
+        steps: usize,
     },
     /// Burn's learner stopped with an error.
     #[error("training stopped: {0}")]
@@ -106,7 +144,9 @@ impl TrainError {
     /// full disk, say).
     pub fn is_mistake(&self) -> bool {
         match self {
-            Self::Learner(_)
+            Self::Diverged { .. }
+            | Self::Learner(_)
+            | Self::Unwritten { .. }
             | Self::Data(DataError::Remote { .. } | DataError::TooManyBroken { .. }) => false,
             Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => {
                 is_mistake(source)

@@ -3,7 +3,7 @@
 //! [`config`] reads a run file; [`run`] carries it out through Burn's learner ([`learner`]), writing
 //! checkpoints ([`checkpoint`]), logs ([`log`]) and a report ([`report`]); [`evaluation`] measures,
 //! [`folder`] reads and writes a model that can be used, [`answer`] is its text as it comes, and [`probe`]
-//! shows what training would see of some samples. [`preview`] and [`check`] look at a run's data before
+//! shows what training would see of some samples. [`runs`] looks at the runs that there are, [`preview`] and [`check`] look at a run's data before
 //! it begins.
 
 pub mod answer;
@@ -11,16 +11,20 @@ pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod distributed;
 pub mod error;
 pub mod evaluation;
 mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;
+pub mod optimizer;
+pub mod plan;
 pub mod preview;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod runs;
 pub mod score;
 
 pub use error::TrainError;

@@ -166,6 +166,8 @@ pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<P
         ),
         policy: model.config.attention,
         behind: None,
+        loss_scale: 1.0,
+        labels_of_all: None,
     };
     if input.labels() == 0 {
         return Err(TrainError::Request(

@@ -1,4 +1,4 @@
-//! What a run ends with: the table, five pictures, `report.md` and `curves.svg`.
+//! What a run ends with: the table, five pictures, `report.md` and the curves.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::evaluation::Accuracy;
 use crate::folder::write_file;
-use crate::log::{Record, Split, draw};
+use crate::log::{Record, Split, draw, draw_png, write_csv};
 
 /// The result of a run; `report.json` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,13 +210,19 @@ impl Report {
         text
     }
 
-    /// Writes `report.json`, `report.md` and `curves.svg` into the run folder.
+    /// Writes `report.json`, `report.md`, `curves.svg`, `curves.png` and `metrics.csv` into the run folder.
     ///
     /// # Errors
     ///
     /// [`TrainError::Io`] if a file cannot be written.
     pub fn write(&self, run_dir: &Path, records: &[Record]) -> Result<(), TrainError> {
         write_file(&run_dir.join("curves.svg"), draw(records).as_bytes())?;
+        // The picture is for those who cannot show the other; a run is not lost over it.
+        match draw_png(records) {
+            Ok(png) => write_file(&run_dir.join("curves.png"), &png)?,
+            Err(reason) => tracing::warn!("curves.png cannot be drawn: {reason}"),
+        }
+        write_csv(run_dir, records)?;
         let title = run_dir.file_name().unwrap_or_default().to_string_lossy();
         write_file(&run_dir.join("report.md"), self.markdown(&title).as_bytes())?;
         // Last, since its presence says that the run is complete.

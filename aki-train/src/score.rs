@@ -1,6 +1,8 @@
 //! One forward pass over a batch: the loss of every label and the likeliest token in its place.
 
+use aki_data::Batch;
 use aki_model::attention::{AttentionLayout, Document, LayoutError};
+use aki_model::language::Trail;
 use aki_model::{Aki, MediaSpan};
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -31,18 +33,34 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
 ///
 /// [`LayoutError`] if the batch's spans do not fit its rows, or not the rule.
 pub fn try_score(aki: &Aki, input: &PolicyBatch) -> Result<Scores, LayoutError> {
-    let PolicyBatch { batch, policy, .. } = input;
+    let Fused { x_btd, layout } = fuse(aki, input)?;
+    Ok(scored(aki, aki.forward(x_btd, &layout, None), &input.batch))
+}
+
+/// As [`score`], with the inputs of the decoder's blocks alone kept for the backward pass, which
+/// goes through [`Trail::backward`] under the layout.
+///
+/// # Panics
+///
+/// As [`score`].
+pub fn score_trailing(aki: &Aki, input: &PolicyBatch) -> (Scores, Trail, AttentionLayout) {
+    let fused = fuse(aki, input);
+    let Fused { x_btd, layout } = fused.expect("the batcher's spans fit its rows");
+    let (hidden_btd, trail) = aki.language().forward_trailing(x_btd, &layout);
+    (scored(aki, hidden_btd, &input.batch), trail, layout)
+}
+
+/// Texts with their pictures in them, and who sees whom.
+struct Fused {
+    x_btd: Tensor<3>,
+    layout: AttentionLayout,
+}
+
+fn fuse(aki: &Aki, input: &PolicyBatch) -> Result<Fused, LayoutError> {
+    let batch = &input.batch;
     let device = burn::module::Module::devices(aki).swap_remove(0);
     let (rows, len, side) = (batch.row_count, batch.seq_len, batch.image_size);
-    let mut documents = vec![Vec::new(); rows];
-    for document in &batch.documents {
-        documents[document.row].push(Document {
-            tokens: document.tokens.clone(),
-            media: document.media.iter().map(|m| m.range.clone()).collect(),
-            question_end: document.question_end,
-        });
-    }
-    let layout = AttentionLayout::from_spans(*policy, len, &documents)?;
+    let layout = layout(input)?;
     let spans = batch.documents.iter().flat_map(|document| {
         document.media.iter().map(|media| MediaSpan {
             row: document.row,
@@ -64,14 +82,30 @@ pub fn try_score(aki: &Aki, input: &PolicyBatch) -> Result<Scores, LayoutError> 
         .collect::<Vec<_>>();
     let ids_bt = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, len]), &device);
     let x_btd = aki.fuse(ids_bt, media, &spans);
-    let hidden_btd = aki.forward(x_btd, &layout, None);
+    Ok(Fused { x_btd, layout })
+}
 
+fn scored(aki: &Aki, hidden_btd: Tensor<3>, batch: &Batch) -> Scores {
     let (places, labels, document_labels) = batch.labelled();
-    Ok(Scores {
+    Scores {
         tokens: aki.score(hidden_btd, &places, &labels),
         labels,
         document_labels,
-    })
+    }
+}
+
+/// Who may look at whom in a batch.
+pub(crate) fn layout(input: &PolicyBatch) -> Result<AttentionLayout, LayoutError> {
+    let PolicyBatch { batch, policy, .. } = input;
+    let mut documents = vec![Vec::new(); batch.row_count];
+    for document in &batch.documents {
+        documents[document.row].push(Document {
+            tokens: document.tokens.clone(),
+            media: document.media.iter().map(|m| m.range.clone()).collect(),
+            question_end: document.question_end,
+        });
+    }
+    AttentionLayout::from_spans(*policy, batch.seq_len, &documents)
 }
 
 impl Scores {
@@ -99,7 +133,7 @@ impl Scores {
 
 #[cfg(test)]
 mod tests {
-    use aki_data::{Batch, Document as Placed, Sequence, Template, Tokenizer};
+    use aki_data::{Document as Placed, Sequence, Template, Tokenizer};
     use aki_model::attention::Policy;
     use burn::tensor::Device;
 
@@ -164,6 +198,8 @@ mod tests {
                     batch: batch(&sequences, places, min_len),
                     policy,
                     behind: None,
+                    loss_scale: 1.0,
+                    labels_of_all: None,
                 };
                 let scores = score(&aki, &input);
                 let losses = scores.tokens.losses.into_data();

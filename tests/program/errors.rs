@@ -54,7 +54,7 @@ fn keys_that_no_run_has() {
         .refused();
     insta::assert_snapshot!(message, @r#"
     error: unknown key "sed" in --set sed=3; did you mean "seed"?
-    unknown key "stage[1].optimizer.learning_rate" in --set stage.questions.optimizer.learning_rate=1; the keys here are "lr", "min_lr", "warmup_steps", "weight_decay", "clip_norm"
+    unknown key "stage[1].optimizer.learning_rate" in --set stage.questions.optimizer.learning_rate=1; the keys here are "lr", "min_lr", "warmup_steps", "schedule", "weight_decay", "no_decay", "clip_norm", "rates"
     "#);
     let shipped = fs::read_to_string(asset("configs/easy-vqa.toml")).expect("the run file");
     let wrong = shipped.replacen("\nsteps = ", "\nstpes = ", 1);
@@ -70,6 +70,18 @@ fn keys_that_no_run_has() {
         insta::allow_duplicates! { insta::assert_snapshot!(message, @r#"error: unknown key "stage[0].stpes" in run.toml line [n]; did you mean "steps"?"#); }
     }
     assert_eq!(place.names(), ["run.toml"]);
+}
+
+#[test]
+fn patterns_are_held_against_the_network_before_the_first_stage() {
+    let place = Workplace::new();
+    let message = place
+        .train(&["stage.questions.freeze=['vision_encodr.*']"])
+        .refused();
+    insta::assert_snapshot!(message, @r#"error: stage.questions.freeze: "vision_encodr.*" fits no parameter; the nearest is vision_encoder.embeddings.patch_embedding.weight"#);
+    let message = place.train(&["stage.questions.freeze=['*']"]).refused();
+    insta::assert_snapshot!(message, @"error: stage.questions.freeze: leaves no parameter to train");
+    assert!(!place.path("run").exists());
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn help_of_the_program() {
 
     Commands:
       train        Train a model, or go on with a run that was stopped
+      plan         What a run takes before it is begun: memory by part, steps, tokens, operations, time
       generate     Answer one question about a picture, or about several
       chat         Ask questions about a picture, one after the other
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
@@ -37,6 +38,7 @@ fn help_of_the_program() {
       mask         Draw who may look at whom in a prompt
       bench        Time what the project is about
       data         Look at the data of a run, or pack data into shards
+      runs         Look at runs: list them, compare them, find their best checkpoints, remove old ones
       config       Look at run files
       completions  Print a shell's completion script
       help         Print this message or the help of the given subcommand(s)
@@ -61,7 +63,7 @@ fn help_of_train() {
     Train a model, or go on with a run that was stopped
 
     Everything about a run stands in one TOML file. Run the same command again to go on with a run that
-    was stopped; Ctrl-C writes a checkpoint first.
+    was stopped; Ctrl-C and SIGTERM write a checkpoint first.
 
     Usage: aki train [OPTIONS] [FILE]
 
@@ -73,13 +75,72 @@ fn help_of_train() {
           --set <KEY=VALUE>
               Change a value of the run file, e.g. seed=2 or stage.questions.steps=100
 
+          --fresh
+              Begin anew; a run that is in its folder already is renamed to NAME.old-1
+
+          --from <CHECKPOINT>
+              Go on from this checkpoint, RUN/checkpoints/STAGE/STEP, of this run or of another one with
+              the same settings; later ones of this run are renamed to STEP.old
+
           --device <DEVICE>
               Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
 
               [default: auto]
 
+          --tflops <N>
+              What the device computes at best, in 10^12 floating-point operations a second, to tell the
+              share of it that is reached (MFU)
+
           --tui
               Burn's dashboard instead of progress bars
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn help_of_plan() {
+    insta::assert_snapshot!(help(&["plan"]), @r#"
+    What a run takes before it is begun: memory by part, steps, tokens, operations, time
+
+    Nothing is read but the run file. With --gpu it says whether a card of that size will do, 5 % of it
+    kept back, and what to change if not: then it ends with 1.
+
+    Usage: aki plan [OPTIONS] [FILE]
+
+    Arguments:
+      [FILE]
+              The run file; the built-in easy-VQA run if left out
+
+    Options:
+          --set <KEY=VALUE>
+              Change a value of the run file
+
+          --gpu <SIZE>
+              Memory of the card, as 80GiB or 24GB; the run is said to fit or not
+
+          --ranks <N>
+              Cards, each with a rank of its own
+
+              [default: 1]
+
+          --text <N>
+              Tokens of text to a picture, where a stage does not limit them
+
+              [default: 64]
+
+          --tflops <N>
+              What the card computes at best, in 10^12 floating-point operations a second; times are
+              told
+
+          --utilisation <SHARE>
+              The share of that which training reaches
+
+              [default: 0.4]
+
+          --json
+              One JSON object in place of tables
 
       -h, --help
               Print help (see a summary with '-h')

@@ -2,16 +2,26 @@
 //! leaves behind. Runs are the shipped one, shrunk until it takes a fraction of a second.
 
 mod ask;
+mod begin;
 mod bench;
+mod checkpoints;
 mod data;
 mod data_bench;
 mod errors;
+mod golden;
 mod help;
 mod import;
+mod lora;
+mod plan;
+mod precision;
 mod published;
+mod ranks;
 mod resume;
+mod runs;
 mod sources;
+mod steps;
 mod support;
 mod tensorboard;
+mod torture;
 mod train;
 mod unfit;

@@ -214,7 +214,7 @@ fn losses_and_gradients_are_pytorchs() {
     );
 }
 
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<u8>)>;
 
 /// The tensors of a folder's one file.
 pub fn tensors(folder: &Path) -> Tensors {

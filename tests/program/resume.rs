@@ -2,25 +2,25 @@
 
 use std::fs;
 
-use crate::support::{Line, Workplace, contents, cut_in_half, points};
+use crate::support::{Line, Workplace, contents, points};
 
 /// Enough steps that a run is surely going on when its first checkpoint is seen. Evaluations are far
 /// apart: what becomes of one that is cut off has a test of its own.
-const LONG: [&str; 3] = [
+pub const LONG: [&str; 3] = [
     "stage.captions.steps=4",
     "stage.questions.steps=400",
     "stage.questions.evaluate_every=200",
 ];
 
 /// Carries a run out in the folder `whole` and returns its weights.
-fn whole(place: &Workplace, settings: &[&str]) -> Vec<u8> {
+pub fn whole(place: &Workplace, settings: &[&str]) -> Vec<u8> {
     place.train(&[settings, &["run_dir=whole"]].concat()).good();
     place.weights("whole")
 }
 
 /// Checks that the folder `run` ended as the folder `whole` did.
 #[track_caller]
-fn went_on_as_one(place: &Workplace, whole: &[u8]) {
+pub fn went_on_as_one(place: &Workplace, whole: &[u8]) {
     assert!(place.weights("run") == whole, "the weights differ");
     let lines = place.metrics("run");
     let expected = place.metrics("whole");
@@ -47,6 +47,29 @@ fn a_killed_run_goes_on_to_the_same_weights() {
         "{}",
         ended.stderr
     );
+    went_on_as_one(&place, &whole);
+}
+
+#[test]
+fn moments_in_8_bits_and_groups_of_parameters_go_on_to_the_same_weights() {
+    let settings = [
+        &LONG[..],
+        &[
+            "training.moments=8bit",
+            "stage.captions.freeze=['vision_encoder.*', 'lang_model.*']",
+            "stage.questions.freeze=['vision_encoder.*']",
+            "stage.questions.optimizer.schedule=linear",
+            "stage.questions.optimizer.no_decay=['*.bias', '*norm*']",
+            "stage.questions.optimizer.rates=[{ params = ['vision_*'], factor = 0.1 }]",
+        ],
+    ]
+    .concat();
+    let place = Workplace::new();
+    let whole = whole(&place, &settings);
+    let mut running = place.start(&settings);
+    running.until(|| !place.checkpoints("run", "questions").is_empty());
+    running.kill();
+    place.train(&settings).good();
     went_on_as_one(&place, &whole);
 }
 
@@ -121,6 +144,58 @@ fn ctrl_c_leaves_a_checkpoint_to_go_on_from() {
     went_on_as_one(&place, &whole);
 }
 
+/// As Slurm's pre-emption does it; here while a checkpoint is being written.
+#[test]
+#[cfg(unix)]
+fn sigterm_leaves_a_checkpoint_to_go_on_from() {
+    let settings = [&LONG[..], &["stage.questions.checkpoint_every=1"]].concat();
+    let place = Workplace::new();
+    let whole = whole(&place, &settings);
+    let mut running = place.start(&settings);
+    let writing = || {
+        let entries = fs::read_dir(place.path("run/checkpoints/questions"));
+        let mut entries = entries.into_iter().flatten().flatten();
+        entries.any(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|ending| ending == "part")
+        })
+    };
+    running.until(writing);
+    running.send("TERM");
+    let ended = running.ended();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    let told = "stopped in questions; the same command goes on from here";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert!(!writing(), "a checkpoint is left half written");
+    let steps = place.metrics("run");
+    let steps = steps
+        .iter()
+        .filter(|line| line.stage == "questions")
+        .count();
+    assert_eq!(place.checkpoints("run", "questions").last(), Some(&steps));
+    place.train(&settings).good();
+    went_on_as_one(&place, &whole);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_signal_ends_it_at_once() {
+    let settings = [&LONG[..], &["stage.questions.checkpoint_every=1"]].concat();
+    let place = Workplace::new();
+    let whole = whole(&place, &settings);
+    let mut running = place.start(&settings);
+    running.until(|| !place.checkpoints("run", "questions").is_empty());
+    running.send("TERM");
+    running.send("INT");
+    let ended = running.ended();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    place.train(&settings).good();
+    went_on_as_one(&place, &whole);
+}
+
 /// A checkpoint is taken right before an evaluation where both fall on one step, as they do at a
 /// stage's end.
 #[test]
@@ -155,58 +230,12 @@ fn other_settings_are_not_mixed_into_a_run() {
     place.train(&[]).good();
     let before = contents(&place.path("run"));
     let message = place.train(&["seed=2"]).refused();
-    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed); choose another folder with --set run_dir=..., or delete it");
+    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed); choose another folder with --set run_dir=..., or set this one aside with --fresh");
     assert!(before == contents(&place.path("run")));
     let message = place
         .train(&["seed=2", "stage.questions.optimizer.lr=1e-4"])
         .refused();
-    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed, stage.1.optimizer.lr); choose another folder with --set run_dir=..., or delete it");
-}
-
-#[test]
-fn a_damaged_checkpoint_is_named_and_the_one_before_goes_on() {
-    let place = Workplace::new();
-    place.train(&[]).good();
-    let whole = place.weights("run");
-    // As if it had been stopped at its end.
-    fs::remove_file(place.path("run/report.json")).expect("a report");
-    fs::remove_file(place.path("run/model/model.safetensors")).expect("weights");
-    assert_eq!(place.checkpoints("run", "questions"), [4, 6]);
-
-    let newest = "run/checkpoints/questions/step-000006";
-    for file in ["model.bpk", "optimizer.bpk", "schedule.bpk"] {
-        let path = place.path(newest).join(file);
-        let bytes = fs::read(&path).expect("a checkpoint");
-        cut_in_half(&path);
-        if file == "schedule.bpk" {
-            // Its second half is padding.
-            cut_in_half(&path);
-        }
-        let message = place.train(&[]).refused();
-        let told = format!("error: checkpoint {newest} cannot be resumed: {file}: ");
-        assert!(message.starts_with(&told), "{message}");
-        let told = "; delete that folder to go on from the one before";
-        assert!(message.ends_with(told), "{message}");
-        if file == "model.bpk" {
-            let question = [
-                "generate", "--model", "run", "--device", "cpu", "--prompt", "hi",
-            ];
-            let message = place.aki(&question).refused();
-            assert!(message.contains(newest), "{message}");
-        }
-        fs::write(&path, bytes).expect("a checkpoint");
-    }
-
-    fs::remove_dir_all(place.path(newest)).expect("a checkpoint");
-    let ended = place.train(&[]).good();
-    let told = "resuming run at step 4 of stage questions\n";
-    assert!(ended.stderr.contains(told), "{}", ended.stderr);
-    assert!(place.weights("run") == whole);
-    let found: Vec<_> = place.metrics("run").iter().map(Line::point).collect();
-    assert_eq!(
-        found,
-        [points("captions", 6, 3), points("questions", 6, 3)].concat()
-    );
+    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed, stage.1.optimizer.lr); choose another folder with --set run_dir=..., or set this one aside with --fresh");
 }
 
 #[test]

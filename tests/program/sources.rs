@@ -6,7 +6,7 @@ use std::fs;
 use crate::support::{Ended, Line, Workplace, asset, command, finish, tar};
 
 /// A tiny network; sources `mine` (questions), `captions` (shards) and `held` (to measure on).
-fn run_file(stage: &str) -> String {
+pub fn run_file(stage: &str) -> String {
     let tokenizer = asset("easy-vqa/tokenizer.json");
     format!(
         r#"
@@ -82,7 +82,7 @@ examples = 0
 
 /// 30 questions about 10 pictures of which one is missing and one is broken, and two shards of 8
 /// captions.
-fn place(stage: &str) -> Workplace {
+pub fn place(stage: &str) -> Workplace {
     let place = Workplace::new();
     fs::write(place.path("run.toml"), run_file(stage)).expect("run file");
     fs::create_dir(place.path("pictures")).expect("folder");
@@ -122,7 +122,7 @@ fn place(stage: &str) -> Workplace {
     place
 }
 
-fn png() -> Vec<u8> {
+pub fn png() -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let picture = image::RgbImage::from_fn(20, 12, |x, y| image::Rgb([x as u8 * 9, y as u8, 7]));
     picture

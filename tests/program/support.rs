@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
 /// No call takes longer, even on a loaded machine: beyond it the program hangs.
@@ -173,23 +173,50 @@ impl Running {
         drop(self);
     }
 
+    /// Sends a signal, such as `INT`, to it or to a process that it started.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn signal(&mut self, signal: &str, id: u32) {
+        let ended = self.child().try_wait().expect("a child");
+        assert!(ended.is_none(), "it ended before the signal: {ended:?}");
+        let id = id.to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.expect("kill").success(), "no process {id}");
+    }
+
+    /// Waits for its end, which has to come soon.
+    #[track_caller]
+    pub fn end(mut self, within: Duration) -> Ended {
+        let begun = Instant::now();
+        while self.child().try_wait().expect("a child").is_none() {
+            // Dropped, it is killed.
+            assert!(begun.elapsed() < within, "it does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let child = self.child.take().expect("still there");
+        Ended::new(child.wait_with_output().expect("its output"))
+    }
+
     /// Presses Ctrl-C and waits for the end.
     #[cfg(unix)]
     #[track_caller]
     pub fn interrupt(mut self) -> Ended {
-        let mut child = self.child.take().expect("still running");
-        let id = child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &id]).status();
-        assert!(sent.expect("kill").success(), "it ended before Ctrl-C");
-        let begun = Instant::now();
-        while child.try_wait().expect("a child").is_none() {
-            if begun.elapsed() > TIMEOUT {
-                child.kill().expect("a child");
-                panic!("Ctrl-C did not stop it");
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ended::new(child.wait_with_output().expect("its output"))
+        self.send("INT");
+        self.ended()
+    }
+
+    /// Sends it a signal.
+    #[cfg(unix)]
+    #[track_caller]
+    pub fn send(&mut self, signal: &str) {
+        let id = self.id();
+        self.signal(signal, id);
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub fn ended(self) -> Ended {
+        self.end(TIMEOUT)
     }
 }
 
@@ -245,7 +272,8 @@ impl Workplace {
         finish(command, stdin)
     }
 
-    fn training(&self, settings: &[&str]) -> Command {
+    /// The tiny run, with `settings` on top.
+    pub fn training(&self, settings: &[&str]) -> Command {
         let mut command = command(self.folder.path());
         command.args(["train", &asset("configs/easy-vqa.toml"), "--device", "cpu"]);
         let stages = ["captions", "questions"]
@@ -264,6 +292,38 @@ impl Workplace {
     /// otherwise.
     pub fn train(&self, settings: &[&str]) -> Ended {
         finish(self.training(settings), "")
+    }
+
+    /// As `train`, with arguments before the settings.
+    pub fn train_with(&self, args: &[&str], settings: &[&str]) -> Ended {
+        let mut training = self.training(settings);
+        training.args(args);
+        finish(training, "")
+    }
+
+    /// As `train`, where no file may have more than some bytes.
+    #[cfg(unix)]
+    pub fn train_limited(&self, settings: &[&str], bytes: usize) -> Ended {
+        let training = self.training(settings);
+        // Blocks of 512 bytes in the shells that POSIX describes, of 1024 in bash.
+        let limit = format!(
+            "trap '' XFSZ; ulimit -f {0}; [ -z \"$BASH_VERSION\" ] || ulimit -f {1}; exec \"$@\"",
+            bytes / 512,
+            bytes / 1024,
+        );
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &limit, "sh"])
+            .arg(training.get_program())
+            .args(training.get_args());
+        shell.current_dir(self.folder.path());
+        for (name, value) in training.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        finish(shell, "")
     }
 
     /// As `train`, without waiting for its end.
@@ -285,7 +345,8 @@ impl Workplace {
         Self::started(command, Stdio::piped())
     }
 
-    fn started(mut command: Command, stdin: Stdio) -> Running {
+    /// Starts a command, without waiting for its end.
+    pub fn started(mut command: Command, stdin: Stdio) -> Running {
         command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -315,8 +376,7 @@ impl Workplace {
         let folder = self.path(run).join("checkpoints").join(stage);
         let mut steps = Vec::new();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let files = ["model.bpk", "optimizer.bpk", "schedule.bpk"];
-            let whole = files.iter().all(|file| entry.path().join(file).is_file());
+            let whole = entry.path().join("manifest.json").is_file();
             let name = entry.file_name();
             let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
             steps.extend(
@@ -336,11 +396,22 @@ pub struct Line {
     pub stage: String,
     pub step: usize,
     pub split: String,
+    /// NaN where the file says null.
+    #[serde(deserialize_with = "null_is_nan")]
     pub loss: f64,
     pub accuracy: Option<f64>,
     pub lr: Option<f64>,
     pub samples_per_second: Option<f64>,
+    pub tokens_per_second: Option<f64>,
+    pub mfu: Option<f64>,
+    pub data_wait: Option<f64>,
+    pub grad_norm: Option<f64>,
+    pub memory: Option<u64>,
     pub seconds: f64,
+}
+
+fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Line {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Line, Workplace, asset, contents, points};
+use crate::support::{Line, Workplace, asset, contents, finish, points};
 
 /// A JSON file of the folder `run`.
 fn json(place: &Workplace, name: &str) -> Value {
@@ -60,8 +60,50 @@ fn a_run_keeps_its_settings_and_its_curves() {
     assert!(events.count() >= 1, "{names:?}");
     let svg = fs::read_to_string(run.join("curves.svg")).expect("curves");
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    let png = fs::read(run.join("curves.png")).expect("curves");
+    assert!(png.starts_with(b"\x89PNG"));
+    let csv = fs::read_to_string(run.join("metrics.csv")).expect("a table");
+    assert_eq!(csv.lines().count(), lines.len() + 1);
+    assert!(csv.starts_with("stage,step,split,loss,"), "{csv}");
     let torn = names.iter().filter(|name| name.contains("tmp"));
     assert_eq!(torn.count(), 0, "{names:?}");
+}
+
+#[test]
+fn each_step_says_what_it_took() {
+    let place = Workplace::new();
+    place.train(&["stage.questions.steps=0"]).good();
+    let first = place.metrics("run");
+    let steps = first.iter().filter(|line| line.split == "train");
+    for line in steps.clone() {
+        let speed = line.tokens_per_second.expect("a speed");
+        assert!(speed > 0.0 && speed.is_finite(), "{line:?}");
+        let norm = line.grad_norm.expect("a norm");
+        assert!(norm > 0.0 && norm.is_finite(), "{line:?}");
+        let wait = line.data_wait.expect("a wait");
+        assert!((0.0..=1.0).contains(&wait), "{line:?}");
+        if cfg!(target_os = "linux") {
+            assert!(line.memory.is_some_and(|bytes| bytes > 1 << 20), "{line:?}");
+        }
+        // Nobody said what the machine computes at best.
+        assert_eq!(line.mfu, None);
+    }
+    assert_eq!(steps.count(), 6);
+    let valid = first
+        .iter()
+        .find(|line| line.split == "valid")
+        .expect("measured");
+    assert_eq!((valid.tokens_per_second, valid.data_wait), (None, None));
+
+    let mut command = place.training(&["stage.questions.steps=0", "run_dir=other"]);
+    command.args(["--tflops", "0.5"]);
+    finish(command, "").good();
+    let lines = place.metrics("other");
+    let mut steps = lines.iter().filter(|line| line.split == "train");
+    assert!(
+        steps.all(|line| line.mfu.is_some_and(|mfu| mfu > 0.0 && mfu < 1.0)),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -178,7 +220,11 @@ fn a_complete_run_is_left_as_it_is() {
         "{}",
         second.stderr
     );
-    assert!(second.stderr.contains("delete run "), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("--fresh trains anew"),
+        "{}",
+        second.stderr
+    );
     assert_eq!(first.stdout, second.stdout);
     assert!(
         before == contents(&place.path("run")),
@@ -228,11 +274,15 @@ fn a_run_that_diverges_ends_too() {
     let settings = [
         "stage.questions.optimizer.weight_decay=1e20",
         "stage.questions.optimizer.lr=1",
+        "training.max_bad_steps=2",
     ];
     let place = Workplace::new();
-    let first = place.train(&settings).good();
-    let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
-    assert!(metrics.contains("\"loss\":null"), "{metrics}");
-    let second = place.train(&settings).good();
-    assert_eq!(first.stdout, second.stdout);
+    for _ in 0..2 {
+        let ended = place.train(&settings);
+        let told = "error: 2 steps in a row had no finite gradient, up to step ";
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(told), "{}", ended.stderr);
+        let metrics = fs::read_to_string(place.path("run/metrics.jsonl")).expect("metrics");
+        assert!(metrics.contains("\"loss\":null"), "{metrics}");
+    }
 }

@@ -36,20 +36,22 @@ pub struct ConvertArgs {
 }
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
+    units(text, &[]).ok_or_else(|| "a size like 5GB or 500MB is expected".to_owned())
+}
+
+/// Bytes, in decimal units or in `others`, which are written in capitals.
+pub(super) fn units(text: &str, others: &[(&str, u64)]) -> Option<u64> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match text[number.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        _ => 0,
-    };
-    match number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit))
-    {
-        Some(size) if size > 0 => Ok(size),
-        _ => Err("a size like 5GB or 500MB is expected".to_owned()),
-    }
+    let unit = text[number.len()..].to_ascii_uppercase();
+    let decimal = [
+        ("", 1),
+        ("B", 1),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let mut known = decimal.iter().chain(others);
+    let (_, bytes) = known.find(|(name, _)| *name == unit)?;
+    let size = number.parse::<u64>().ok()?.checked_mul(*bytes)?;
+    (size > 0).then_some(size)
 }

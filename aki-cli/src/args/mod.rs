@@ -4,6 +4,8 @@ mod bench;
 mod convert;
 mod data;
 mod model;
+mod plan;
+mod runs;
 mod values;
 
 use std::path::PathBuf;
@@ -15,9 +17,12 @@ pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape};
 pub use convert::ConvertArgs;
 pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;
+pub use plan::PlanArgs;
+pub use runs::{RunsArgs, RunsCommand};
 pub use values::{Dtype, PolicyArg, name_of};
 
 use crate::device::DeviceChoice;
+use plan::tflops;
 
 /// Train, question and look at modality-mutual-attention models.
 ///
@@ -41,20 +46,36 @@ pub enum Command {
     /// Train a model, or go on with a run that was stopped
     ///
     /// Everything about a run stands in one TOML file. Run the same command again to go on with a
-    /// run that was stopped; Ctrl-C writes a checkpoint first.
+    /// run that was stopped; Ctrl-C and SIGTERM write a checkpoint first.
     Train {
         /// The run file; the built-in easy-VQA run if left out
         file: Option<PathBuf>,
         /// Change a value of the run file, e.g. seed=2 or stage.questions.steps=100
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
+        /// Begin anew; a run that is in its folder already is renamed to NAME.old-1
+        #[arg(long)]
+        fresh: bool,
+        /// Go on from this checkpoint, RUN/checkpoints/STAGE/STEP, of this run or of another one with the
+        /// same settings; later ones of this run are renamed to STEP.old
+        #[arg(long, value_name = "CHECKPOINT", conflicts_with = "fresh")]
+        from: Option<PathBuf>,
         /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
         #[arg(long, default_value = "auto")]
         device: DeviceChoice,
+        /// What the device computes at best, in 10^12 floating-point operations a second, to tell the share of it
+        /// that is reached (MFU)
+        #[arg(long, value_name = "N", value_parser = tflops)]
+        tflops: Option<f64>,
         /// Burn's dashboard instead of progress bars
         #[arg(long)]
         tui: bool,
     },
+    /// What a run takes before it is begun: memory by part, steps, tokens, operations, time
+    ///
+    /// Nothing is read but the run file. With --gpu it says whether a card of that size will do, 5 % of it kept
+    /// back, and what to change if not: then it ends with 1.
+    Plan(PlanArgs),
     /// Answer one question about a picture, or about several
     ///
     /// With --json the answer comes as one object: the prompt's ids as the tokenizer gives them, the number
@@ -89,7 +110,8 @@ pub enum Command {
     },
     /// Write a checkpoint anew: other numbers, other shards, parts put together
     ///
-    /// FROM is a model folder, or a training checkpoint of the original (.pt) beside a config.json. The
+    /// FROM is a model folder, a run's, a checkpoint of a run (RUN/checkpoints/STAGE/STEP), or a training
+    /// checkpoint of the original (.pt) beside a config.json. The
     /// folder written is one that the PyTorch original reads too. To start a pre-training, leave FROM out
     /// and give --vision and --language, the folders of a SigLIP or CLIP model and of a language model:
     /// what the two lack is drawn.
@@ -167,6 +189,12 @@ pub enum Command {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// Look at runs: list them, compare them, find their best checkpoints, remove old ones
+    ///
+    /// A run is complete, running (a process trains in its folder) or stopped. Losses and accuracies are
+    /// those of the stage it came to: the training loss of the last 50 steps, and what was measured last on
+    /// the samples set aside.
+    Runs(RunsArgs),
     /// Look at run files
     Config {
         #[command(subcommand)]

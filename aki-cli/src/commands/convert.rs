@@ -10,10 +10,12 @@ use aki_model::projector::ProjectorConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::{VisionConfig, VisionType};
 use aki_model::weights::{Checkpoint, Conversion, WeightsError};
-use aki_train::folder::{FolderConfig, ModelFolder, find};
+use aki_train::checkpoint::Checkpoint as Trained;
+use aki_train::folder::{FolderConfig, ModelFolder, Stored, find};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::ConvertArgs;
+use crate::device::DeviceChoice;
 
 /// What OpenAI's CLIP takes from each channel, and divides it by.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -24,6 +26,8 @@ struct Plan {
     config: FolderConfig,
     tokenizer: Tokenizer,
     source: Option<Checkpoint>,
+    /// In place of a source, a checkpoint of a run.
+    trained: Option<Trained>,
     new_parts: bool,
 }
 
@@ -69,9 +73,14 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         std::process::exit(i32::from(crate::INTERRUPTED));
     })?;
     ModelFolder::begin(partial.path(), &plan.config, &plan.tokenizer)?;
+    let unpacked = partial.path().join("unpacked");
+    let source = match &plan.trained {
+        Some(trained) => Some(unpack(trained, &plan.config, &unpacked)?),
+        None => plan.source,
+    };
     let conversion = Conversion {
         config: &plan.config.model,
-        source: plan.source.as_ref(),
+        source: source.as_ref(),
         new_parts: plan.new_parts,
         dtype: how.dtype.map(Into::into),
         shard_size: how.shard_size,
@@ -87,6 +96,10 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
             }
             _ => error.into(),
         })?;
+    drop(source);
+    if plan.trained.is_some() {
+        std::fs::remove_dir_all(&unpacked)?;
+    }
     #[cfg(unix)]
     std::fs::set_permissions(
         partial.path(),
@@ -129,6 +142,7 @@ fn random(preset: &str, how: &ConvertArgs) -> Result<Plan> {
         config: config(model, &tokenizer),
         tokenizer,
         source: None,
+        trained: None,
         new_parts: true,
     })
 }
@@ -138,15 +152,11 @@ type Open = fn(&Path) -> Result<Checkpoint>;
 
 /// A model folder, or a training checkpoint beside its `config.json`.
 fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
-    let (folder, source) = if from.is_file() {
-        (
-            find(from.parent().unwrap_or(Path::new(".")))?,
-            Checkpoint::open(from)?,
-        )
+    let (folder, stored) = if from.is_file() {
+        let folder = find(from.parent().unwrap_or(Path::new(".")))?;
+        (folder, Stored::Folder(from.to_owned()))
     } else {
-        let folder = find(from)?;
-        let source = Checkpoint::open(&folder)?;
-        (folder, source)
+        (find(from)?, Stored::find(from)?)
     };
     let config = FolderConfig::read(&folder)?;
     let tokenizer = Tokenizer::open(how.tokenizer.as_deref().unwrap_or(&folder))?;
@@ -156,11 +166,28 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
         config.base_vocab,
         tokenizer.base_vocab()
     );
+    let path = match stored {
+        Stored::Folder(path) => path,
+        Stored::Checkpoint(trained) => {
+            ensure!(
+                how.vision.is_none() && how.language.is_none(),
+                "{} has all parts already; leave --vision and --language out",
+                from.display()
+            );
+            return Ok(Plan {
+                config,
+                tokenizer,
+                source: None,
+                trained: Some(trained),
+                new_parts: false,
+            });
+        }
+    };
+    let mut source = Checkpoint::open(&path)?;
     let parts: [(_, _, _, Open); 2] = [
         ("vision_encoder.", "--vision", &how.vision, tower),
         ("lang_model.", "--language", &how.language, language_model),
     ];
-    let mut source = source;
     for (prefix, flag, folder, open) in parts {
         if let Some(folder) = folder {
             let there = source.tensors().keys().any(|name| name.starts_with(prefix));
@@ -173,8 +200,19 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
         config,
         tokenizer,
         source: Some(source),
+        trained: None,
         new_parts: false,
     })
+}
+
+/// A training checkpoint's weights, in a file of their own: Burn's are not read tensor by tensor.
+fn unpack(trained: &Trained, config: &FolderConfig, folder: &Path) -> Result<Checkpoint> {
+    let (device, _) = DeviceChoice::Cpu.open()?;
+    let undrawn = config.model.undrawn(config.base_vocab, &device);
+    let aki = trained.load_model(undrawn)?;
+    std::fs::create_dir(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    ModelFolder::finish(folder, &aki)?;
+    Ok(Checkpoint::open(folder)?)
 }
 
 /// What a pre-training starts from.
@@ -221,6 +259,7 @@ fn start(how: &ConvertArgs) -> Result<Plan> {
         config,
         tokenizer,
         source: Some(tower(vision)?.or(language_model(language)?)),
+        trained: None,
         new_parts: true,
     })
 }

@@ -190,7 +190,7 @@ fn parts(config: &AkiConfig, checkpoint: &Checkpoint) -> [Part; 3] {
 }
 
 /// `1,234,567`.
-fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

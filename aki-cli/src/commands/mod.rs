@@ -8,12 +8,15 @@ mod data;
 mod generate;
 mod inspect;
 mod mask;
+mod plan;
 mod probe;
+mod runs;
 mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use aki_train::run::Begin;
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 
@@ -33,11 +36,20 @@ pub fn run(args: Args) -> Result<Done> {
         Command::Train {
             file,
             set,
+            fresh,
+            from,
             device,
+            tflops,
             tui,
         } => {
-            return train::run(&run_file(file)?, &set, device, tui);
+            let begin = match from {
+                Some(checkpoint) => Begin::From(checkpoint),
+                None if fresh => Begin::Fresh,
+                None => Begin::Resume,
+            };
+            return train::run(&run_file(file)?, &set, begin, device, tflops, tui);
         }
+        Command::Plan(args) => return plan::run(args),
         Command::Generate {
             model,
             prompt,
@@ -90,6 +102,7 @@ pub fn run(args: Args) -> Result<Done> {
             command: BenchCommand::Generate { args, json },
         } => bench::generate::run(&args, json)?,
         Command::Data { command } => return data::run(command),
+        Command::Runs(args) => runs::run(&args)?,
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {
             // Into memory first: the generator panics where a pipe is closed.

@@ -2,11 +2,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aki_data::Picture;
 use aki_train::config::RunConfig;
+use aki_train::distributed::{Ranks, World};
 use aki_train::report::{Example, Report};
-use aki_train::run::{Outcome, RunOptions, train};
+use aki_train::run::{Begin, Outcome, RunOptions, train};
 use anyhow::Result;
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
@@ -16,12 +18,42 @@ use super::Done;
 use crate::device::DeviceChoice;
 use crate::terminal;
 
-pub fn run(file: &Path, set: &[String], device: DeviceChoice, tui: bool) -> Result<Done> {
+pub fn run(
+    file: &Path,
+    set: &[String],
+    begin: Begin,
+    device: DeviceChoice,
+    tflops: Option<f64>,
+    tui: bool,
+) -> Result<Done> {
+    let world = World::join()?;
+    let ranks = world.ranks();
+    match run_as(ranks, file, set, begin, device, tflops, tui) {
+        Err(error) if ranks.are_several() => world.end_all(|| {
+            if ranks.is_first() {
+                return crate::tell(&error);
+            }
+            crate::tell(&error.context(format!("rank {}", ranks.rank())))
+        }),
+        done => done,
+    }
+}
+
+/// As one of the ranks; the first one tells how it goes.
+fn run_as(
+    ranks: Ranks,
+    file: &Path,
+    set: &[String],
+    begin: Begin,
+    device: DeviceChoice,
+    tflops: Option<f64>,
+    tui: bool,
+) -> Result<Done> {
     let config = RunConfig::load(file, set)?;
-    let (device, device_name) = device.open()?;
+    let (device, device_name) = device.open_beside(ranks.local_rank())?;
     let interrupter = Interrupter::new();
-    stop_on_ctrl_c(interrupter.clone());
-    let tui = tui && {
+    stop_on_ctrl_c(interrupter.clone(), ranks.is_first());
+    let tui = tui && ranks.is_first() && {
         let terminal = std::io::stdout().is_terminal();
         if !terminal {
             eprintln!("--tui is left out: the output is no terminal");
@@ -33,26 +65,38 @@ pub fn run(file: &Path, set: &[String], device: DeviceChoice, tui: bool) -> Resu
     let options = RunOptions {
         device,
         device_name,
+        tflops,
         interrupter,
         renderer: tui.then_some(renderer),
-        notice: |text| eprintln!("{text}"),
+        begin,
+        notice: match ranks.is_first() {
+            true => |text| eprintln!("{text}"),
+            false => |_| {},
+        },
+        ranks,
     };
     let run_dir = &config.run_dir;
-    eprintln!(
-        "training on {} in {}",
+    let several = match ranks.world_size() {
+        1 => String::new(),
+        ranks => format!(", {ranks} ranks"),
+    };
+    (options.notice)(&format!(
+        "training on {} in {}{several}",
         options.device_name,
         run_dir.display()
-    );
+    ));
     match train(&config, &options)? {
+        Outcome::Helped => Ok(Done::Finished),
         Outcome::Interrupted { stage } => {
-            eprintln!("\nstopped in {stage}; the same command goes on from here");
+            (options.notice)(&format!(
+                "\nstopped in {stage}; the same command goes on from here"
+            ));
             Ok(Done::Interrupted)
         }
         Outcome::Complete { report, fresh } => {
             if !fresh {
                 eprintln!(
-                    "this run is complete; to train anew, delete {} or choose another with --set run_dir=...",
-                    run_dir.display()
+                    "this run is complete; --fresh trains anew, --set run_dir=... in another folder"
                 );
             }
             show(&report, run_dir)?;
@@ -62,13 +106,17 @@ pub fn run(file: &Path, set: &[String], device: DeviceChoice, tui: bool) -> Resu
 }
 
 /// The first Ctrl-C ends the run in order, a second one at once.
-fn stop_on_ctrl_c(interrupter: Interrupter) {
+fn stop_on_ctrl_c(interrupter: Interrupter, told: bool) {
+    // Its own flag, since a run stops itself too.
+    let asked = AtomicBool::new(false);
     let handler = move || {
-        if interrupter.should_stop() {
+        if asked.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(crate::INTERRUPTED));
         }
         interrupter.stop(Some("stopped by the user"));
-        eprintln!("\nstopping after this step (Ctrl-C again: at once)");
+        if told {
+            eprintln!("\nstopping after this step (Ctrl-C again: at once)");
+        }
     };
     // Without a handler Ctrl-C simply ends the program; the last checkpoint stays.
     if let Err(error) = ctrlc::set_handler(handler) {

@@ -149,20 +149,22 @@ impl Batch {
 
     /// At most `parts` batches, none empty, of about equally many pictures, each with its rows, in order. The
     /// length of the rows stays as it is. A row goes where its first picture is, and takes those
-    /// of its pictures along that no row before it has; rows without a picture go to the first.
+    /// of its pictures along that no row before it has; rows without a picture are shared out by
+    /// their numbers.
     ///
     /// # Panics
     /// If a row has a picture that a row in another part has too; rows of
     /// [`Batcher`](super::Batcher) have one picture, and packed rows share none.
     pub fn split(self, parts: usize) -> Vec<Self> {
-        let parts = parts.clamp(1, self.picture_count.max(1));
+        let parts = parts.clamp(1, self.row_count.max(1));
         if parts == 1 {
             return vec![self];
         }
-        let by_formula = |picture: usize| {
-            let ends_behind = |part: &usize| picture < (part + 1) * self.picture_count / parts;
+        let share = |index: usize, of: usize| {
+            let ends_behind = |part: &usize| index < (part + 1) * of / parts;
             (0..parts).find(ends_behind).unwrap_or(0)
         };
+        let by_formula = |picture| share(picture, self.picture_count);
         let mut owners: Vec<Option<usize>> = vec![None; self.picture_count];
         let mut rows: Vec<Option<usize>> = vec![None; self.row_count];
         for document in &self.documents {
@@ -184,8 +186,12 @@ impl Batch {
             part.pictures.extend_from_slice(values);
         }
         let mut new_rows = vec![0; self.row_count];
-        for (row, owner) in rows.iter().enumerate() {
-            let part = &mut split[owner.unwrap_or(0)];
+        let rows = rows.into_iter().enumerate();
+        let rows: Vec<usize> = rows
+            .map(|(row, owner)| owner.unwrap_or_else(|| share(row, self.row_count)))
+            .collect();
+        for (row, &owner) in rows.iter().enumerate() {
+            let part = &mut split[owner];
             new_rows[row] = part.row_count;
             part.row_count += 1;
             let tokens = row * self.seq_len..(row + 1) * self.seq_len;
@@ -194,7 +200,7 @@ impl Batch {
             part.labels.extend_from_slice(&self.labels[tokens]);
         }
         for mut document in self.documents {
-            let owner = rows[document.row].unwrap_or(0);
+            let owner = rows[document.row];
             document.row = new_rows[document.row];
             for media in &mut document.media {
                 media.picture = moved[media.picture];
@@ -281,6 +287,17 @@ mod tests {
             .iter()
             .map(|media| media.picture);
         assert_eq!(pictures.collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
+    fn rows_without_pictures_are_shared_out() {
+        let sequences = [&[1][..], &[2], &[3], &[4]].map(|ids| sequence(ids, &[]));
+        let documents = sequences.iter().enumerate();
+        let documents = documents.map(|(row, sequence)| Document::of(sequence, row, 0, 0));
+        let batch = Batch::new(documents.collect(), &sequences, 0, Vec::new(), 1, 9);
+        let halves = batch.split(2);
+        assert_eq!(halves[0].input_ids, [1, 2]);
+        assert_eq!(halves[1].input_ids, [3, 4]);
     }
 
     #[test]

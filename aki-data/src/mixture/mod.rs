@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Which source comes when, and which of its samples, is a function of the seed, the rank and the
-//! number of ranks. How many threads work on the samples changes nothing.
+//! number of ranks. How many threads work on the samples changes nothing. Where all sources have
+//! records, none is broken and none are packed, the batches of all ranks are cut from one rank's.
 
 mod batch_state;
 mod batches;

@@ -1,5 +1,6 @@
 //! Where a mixture stands, to be written down.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub(super) struct SourceState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(super) enum At {
-    /// So many of its records were taken by this rank; and how many there are, and their
+    /// So many of its records were taken by all ranks; and how many there are, and their
     /// fingerprint.
     Records { taken: u64, of: usize, print: u64 },
     /// Nothing of its shards was taken yet.
@@ -50,17 +51,15 @@ impl MixtureState {
         self.drawn
     }
 
-    /// Number of the item after `before` others of this rank, and what comes before the next.
+    /// Numbers of the next items, one a rank.
     ///
     /// # Errors
     /// [`DataError::Resume`] if no stream is so long.
-    pub(super) fn item(&self, before: u64) -> Result<(usize, u64), DataError> {
-        let item = usize::try_from(before).ok();
-        let item = item.and_then(|it| it.checked_mul(self.world_size)?.checked_add(self.rank));
-        item.zip(before.checked_add(1))
-            .ok_or_else(|| DataError::Resume {
-                reason: format!("{before} samples before are too many; the state is damaged"),
-            })
+    pub(super) fn round(&self) -> Result<Range<usize>, DataError> {
+        let first = usize::try_from(self.drawn).ok();
+        let first = first.and_then(|drawn| drawn.checked_mul(self.world_size));
+        let round = first.and_then(|first| Some(first..first.checked_add(self.world_size)?));
+        round.ok_or_else(|| too_many(self.drawn))
     }
 
     /// Whether a mixture that would begin as `start` can go on here.
@@ -123,6 +122,13 @@ impl MixtureState {
             ));
         }
         Ok(())
+    }
+}
+
+/// What is said of a state that no stream comes to.
+pub(super) fn too_many(before: u64) -> DataError {
+    DataError::Resume {
+        reason: format!("{before} samples before are too many; the state is damaged"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt};
 
 use super::config::MixtureConfig;
-use super::state::{At, MixtureState, SourceState};
+use super::state::{At, MixtureState, SourceState, too_many};
 use crate::DataError;
 use crate::order::{Order, keyed_rng};
 use crate::sources::{Data, Raw, Source};
@@ -18,8 +18,9 @@ const SOURCE_DOMAIN: u64 = 0x616b_692d_736f_7572; // "aki-sour"
 /// An endless stream of places in sources; it ends with standard input only.
 ///
 /// Item `i` comes from a source that is drawn by weight with random numbers of its own, so the
-/// choice needs no memory. Records of a source come in a new order each pass, and ranks take turns
-/// at them; shards are read as [`ShardStream`] says.
+/// choice needs no memory. Records of a source come in a new order each pass; shards are read as
+/// [`ShardStream`] says. Ranks take turns at the items: of records, all of them together are given
+/// what one rank alone would be given, in the same order.
 pub struct Mixture {
     sources: Arc<[Source]>,
     open: Vec<Open>,
@@ -113,12 +114,9 @@ impl Mixture {
         &self.sources
     }
 
-    /// Which source item number `drawn` of this rank comes from.
-    fn choice(&self) -> usize {
-        let MixtureState {
-            seed, rank, drawn, ..
-        } = self.state;
-        let mut rng = keyed_rng(seed, CHOICE_DOMAIN, drawn, rank as u64);
+    /// Which source an item comes from.
+    fn choice(&self, item: usize) -> usize {
+        let mut rng = keyed_rng(self.state.seed, CHOICE_DOMAIN, item as u64, 0);
         let all = self.sums.last().copied().unwrap_or_default();
         let drawn = rng.random::<f64>() * all;
         let chosen = self.sums.partition_point(|&sum| sum <= drawn);
@@ -126,25 +124,38 @@ impl Mixture {
     }
 
     fn draw(&mut self) -> Result<Option<Place>, DataError> {
-        let source = self.choice();
+        let round = self.state.round()?;
+        let rank = self.state.rank;
+        let item = round.start + rank;
+        let choices: Vec<usize> = round.map(|item| self.choice(item)).collect();
+        let source = choices[rank];
         let name = &self.sources[source].name;
         let of_source = |error| of_source(name, error);
-        let (item, drawn) = self.state.item(self.state.drawn)?;
-        let at = self.state.sources[source].at.clone();
-        let (raw, at) = match (&mut self.open[source], at) {
-            (Open::Records(order), At::Records { taken, of, print }) => {
-                let (item, taken) = self.state.item(taken).map_err(of_source)?;
-                let raw = Raw::Record(order.index(item));
-                (raw, At::Records { taken, of, print })
+        let at = &mut self.state.sources[source].at;
+        let raw = match (&mut self.open[source], &*at) {
+            (Open::Records(order), At::Records { taken, .. }) => {
+                // The ranks before this one take theirs first.
+                let before = choices[..rank].iter().filter(|&&it| it == source);
+                let place = usize::try_from(*taken).ok();
+                let place = place.and_then(|taken| taken.checked_add(before.count()));
+                Raw::Record(order.index(place.ok_or_else(|| of_source(too_many(*taken)))?))
             }
             (Open::Shards(stream), _) => match stream.next().transpose().map_err(of_source)? {
                 None => return Ok(None),
-                Some(drawn) => (Raw::Sample(drawn.sample), At::Shards(Arc::new(drawn.state))),
+                Some(drawn) => {
+                    *at = At::Shards(Arc::new(drawn.state));
+                    Raw::Sample(drawn.sample)
+                }
             },
             (Open::Records(_), _) => unreachable!("a source stays what it is"),
         };
-        self.state.sources[source].at = at;
-        self.state.drawn = drawn;
+        for choice in choices {
+            if let At::Records { taken, .. } = &mut self.state.sources[choice].at {
+                let next = taken.checked_add(1);
+                *taken = next.ok_or_else(|| too_many(*taken))?;
+            }
+        }
+        self.state.drawn += 1;
         Ok(Some(Place {
             source,
             item,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aki_data::IGNORE;
 use aki_data::augment::{Amounts, Augmentation};
-use aki_data::mixture::{Made, Mixture, MixtureConfig, Preparer};
+use aki_data::mixture::{Made, Mixture, MixtureConfig, MixtureState, Place, Preparer};
 use aki_data::shards::RemoteConfig;
 use aki_data::sources::{SourceConfig, SourceKind, Text};
 
@@ -38,24 +38,41 @@ fn sources_come_by_weight_and_each_record_once_a_pass() {
 }
 
 #[test]
-fn ranks_share_the_records_of_a_pass() {
+fn ranks_together_are_given_the_records_of_one() {
     let files = Files::new(0);
-    let sources = files.sources(&[("five", 1.0)]);
-    let mut seen = Vec::new();
-    for rank in 0..5 {
+    let sources = files.sources(&[("five", 1.0), ("seven", 2.0)]);
+    let preparer = preparer(None);
+    let open = |rank, world_size, state: Option<&MixtureState>| {
         let config = MixtureConfig {
             seed: 3,
             rank,
-            world_size: 5,
+            world_size,
         };
-        let mut mixture = Mixture::new(sources.clone(), config, None).expect("mixture");
-        let place = mixture.next().expect("a place").expect("good");
-        assert_eq!(place.item, rank);
-        let prepared = preparer(None).prepare(&sources, place).expect("tokenizer");
-        seen.push(prepared.expect("good").key);
+        Mixture::new(sources.clone(), config, state).expect("mixture")
+    };
+    let told = |place: Place| {
+        let (source, item) = (place.source, place.item);
+        let prepared = preparer.prepare(&sources, place).expect("tokenizer");
+        (item, source, prepared.expect("good").key)
+    };
+    let next = |mixture: &mut Mixture| mixture.next().expect("a place").expect("good");
+    let mut alone = open(0, 1, None);
+    let alone: Vec<_> = (0..60).map(|_| told(next(&mut alone))).collect();
+    for world_size in [2, 3, 5] {
+        let mut ranks: Vec<_> = (0..world_size)
+            .map(|rank| open(rank, world_size, None))
+            .collect();
+        let mut together = Vec::new();
+        while together.len() < alone.len() {
+            for (rank, mixture) in ranks.iter_mut().enumerate() {
+                let place = next(mixture);
+                // Wherever it is resumed.
+                *mixture = open(rank, world_size, Some(&place.state));
+                together.push(told(place));
+            }
+        }
+        assert_eq!(together, alone, "{world_size} ranks");
     }
-    seen.sort();
-    assert_eq!(seen, ["five0", "five1", "five2", "five3", "five4"]);
 }
 
 #[test]

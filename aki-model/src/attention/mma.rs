@@ -1,11 +1,11 @@
 //! The attention of a decoder block as a Burn module.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
+use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 
 use super::{AttentionLayout, LayerCache, RopeScaling, RotaryConfig, mma_attention};
-use crate::linear;
+use crate::linear::DecoderLinear;
 
 /// Configuration of [`MmaAttention`].
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +33,8 @@ pub struct MmaAttentionConfig {
 /// [`MmaAttentionConfig::with_rope`] asks for it. Positions are the layout's.
 #[derive(Module, Debug)]
 pub struct MmaAttention {
-    qkv_proj: Linear,
-    o_proj: Linear,
+    qkv_proj: DecoderLinear,
+    o_proj: DecoderLinear,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -122,7 +122,12 @@ impl MmaAttentionConfig {
         if let Some(Err(fault)) = self.rope_scaling.as_ref().map(|it| it.validate(head_dim)) {
             panic!("{fault}");
         }
-        let linear = |from, to, bias| LinearConfig::new(from, to).with_bias(bias).init(device);
+        let linear = |from, to, bias| {
+            LinearConfig::new(from, to)
+                .with_bias(bias)
+                .init(device)
+                .into()
+        };
         MmaAttention {
             qkv_proj: linear(d_model, (heads + 2 * kv_heads) * head_dim, self.qkv_bias),
             o_proj: linear(heads * head_dim, d_model, false),
@@ -139,6 +144,23 @@ impl MmaAttentionConfig {
 }
 
 impl MmaAttention {
+    /// The products before attention and after it.
+    pub(crate) fn linears(&self) -> [&DecoderLinear; 2] {
+        [&self.qkv_proj, &self.o_proj]
+    }
+
+    /// Each of [`MmaAttention::linears`] made into another, in their order.
+    pub(crate) fn map_linears<E>(
+        self,
+        mut change: impl FnMut(DecoderLinear) -> Result<DecoderLinear, E>,
+    ) -> Result<Self, E> {
+        Ok(Self {
+            qkv_proj: change(self.qkv_proj)?,
+            o_proj: change(self.o_proj)?,
+            ..self
+        })
+    }
+
     /// Tokens of the longest text that counts as short under `LongRoPE`.
     pub(crate) fn longest_short_text(&self) -> Option<usize> {
         match self.rope.as_ref()?.scaling.as_ref()? {
@@ -166,7 +188,7 @@ impl MmaAttention {
     ) -> Tensor<3> {
         let [batch, len, _] = x_btd.dims();
         let head_dim = self.head_dim;
-        let qkv = linear(x_btd, &self.qkv_proj);
+        let qkv = self.qkv_proj.forward(x_btd);
         let part = |from: usize, heads: usize| {
             qkv.clone()
                 .slice([0..batch, 0..len, from * head_dim..(from + heads) * head_dim])
@@ -190,6 +212,6 @@ impl MmaAttention {
         let y_btd = y_bhtd
             .swap_dims(1, 2)
             .reshape([batch, len, self.heads * head_dim]);
-        linear(y_btd, &self.o_proj)
+        self.o_proj.forward(y_btd)
     }
 }

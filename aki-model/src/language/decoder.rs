@@ -5,13 +5,13 @@
 //! put into one matrix, which gives the same sums in one product.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::nn::{LinearConfig, RmsNorm, RmsNormConfig};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig, LanguageType};
 use crate::attention::{AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig};
-use crate::linear;
+use crate::linear::DecoderLinear;
 use crate::weights::Projections;
 
 /// A causal language model.
@@ -26,12 +26,12 @@ pub struct LanguageModel {
 #[derive(Module, Debug)]
 pub(super) struct Decoder {
     pub(super) embed_tokens: DecoupledEmbedding,
-    layers: Vec<DecoderLayer>,
-    norm: RmsNorm,
+    pub(super) layers: Vec<DecoderLayer>,
+    pub(super) norm: RmsNorm,
 }
 
 #[derive(Module, Debug)]
-struct DecoderLayer {
+pub(super) struct DecoderLayer {
     input_layernorm: RmsNorm,
     self_attn: MmaAttention,
     post_attention_layernorm: RmsNorm,
@@ -41,8 +41,8 @@ struct DecoderLayer {
 /// `down(silu(gate) * up)`, gate and up fused in one matrix.
 #[derive(Module, Debug)]
 struct SwiGluMlp {
-    gate_up_proj: Linear,
-    down_proj: Linear,
+    gate_up_proj: DecoderLinear,
+    down_proj: DecoderLinear,
 }
 
 impl LanguageConfig {
@@ -55,7 +55,12 @@ impl LanguageConfig {
                 .with_epsilon(self.rms_norm_eps)
                 .init(device)
         };
-        let linear = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
+        let linear = |from, to| {
+            LinearConfig::new(from, to)
+                .with_bias(false)
+                .init(device)
+                .into()
+        };
         let layer = |_| DecoderLayer {
             input_layernorm: norm(),
             self_attn: MmaAttentionConfig::new(hidden, self.num_attention_heads)
@@ -150,6 +155,55 @@ impl LanguageModel {
         layer.self_attn.longest_short_text()
     }
 
+    /// The linear layers of the blocks under their paths, in the order of the blocks.
+    pub(crate) fn linears(&self) -> Vec<(String, &DecoderLinear)> {
+        let mut linears = Vec::new();
+        for (number, layer) in self.model.layers.iter().enumerate() {
+            let [qkv, o] = layer.self_attn.linears();
+            let all = [qkv, o, &layer.mlp.gate_up_proj, &layer.mlp.down_proj];
+            linears.extend(Self::paths(number).into_iter().zip(all));
+        }
+        linears
+    }
+
+    /// Each of [`LanguageModel::linears`] made into another.
+    pub(crate) fn map_linears<E>(
+        mut self,
+        mut change: impl FnMut(&str, DecoderLinear) -> Result<DecoderLinear, E>,
+    ) -> Result<Self, E> {
+        let mut layers = Vec::with_capacity(self.model.layers.len());
+        for (number, mut layer) in self.model.layers.into_iter().enumerate() {
+            let [qkv, o, gate_up, down] = Self::paths(number);
+            let mut of_attention = [qkv, o].into_iter();
+            layer.self_attn = layer.self_attn.map_linears(|linear| {
+                let path = of_attention.next().expect("attention has two products");
+                change(&path, linear)
+            })?;
+            layer.mlp.gate_up_proj = change(&gate_up, layer.mlp.gate_up_proj)?;
+            layer.mlp.down_proj = change(&down, layer.mlp.down_proj)?;
+            layers.push(layer);
+        }
+        self.model.layers = layers;
+        Ok(self)
+    }
+
+    fn paths(layer: usize) -> [String; 4] {
+        let names = [
+            "self_attn.qkv_proj",
+            "self_attn.o_proj",
+            "mlp.gate_up_proj",
+            "mlp.down_proj",
+        ];
+        names.map(|name| format!("model.layers.{layer}.{name}"))
+    }
+
+    /// The model with the rows of added tokens trained.
+    pub(crate) fn train_added(mut self) -> Self {
+        self.model.embed_tokens = self.model.embed_tokens.train_added();
+        self.lm_head = self.lm_head.train_added();
+        self
+    }
+
     /// How checkpoints hold the fused matrices.
     pub fn projections(&self) -> Projections {
         self.projections.clone()
@@ -162,7 +216,7 @@ impl LanguageModel {
 }
 
 impl DecoderLayer {
-    fn forward(
+    pub(super) fn forward(
         &self,
         x_btd: Tensor<3>,
         layout: &AttentionLayout,
@@ -177,11 +231,11 @@ impl DecoderLayer {
 
 impl SwiGluMlp {
     fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
-        let both = linear(x_btd, &self.gate_up_proj);
+        let both = self.gate_up_proj.forward(x_btd);
         let mut halves = both.chunk(2, 2).into_iter();
         let (Some(gate), Some(up)) = (halves.next(), halves.next()) else {
             unreachable!("gate_up_proj has two halves");
         };
-        linear(silu(gate) * up, &self.down_proj)
+        self.down_proj.forward(silu(gate) * up)
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct HeadPart {
     /// `[vocabulary, hidden]`.
     pub(super) weight: Tensor<2>,
     pub(super) bias: Option<Tensor<1>>,
+    /// Whether a gradient of weight or bias will be asked for.
+    pub(super) trained: bool,
 }
 
 /// Hugging Face's `initializer_range`.
@@ -52,6 +54,13 @@ impl DecoupledEmbedding {
             }),
             base,
         }
+    }
+
+    /// The embedding with the rows of added tokens trained.
+    pub(super) fn train_added(mut self) -> Self {
+        let added = self.additional_embedding;
+        self.additional_embedding = added.map(|added| added.set_require_grad(true));
+        self
     }
 
     /// Looks ids up.
@@ -97,6 +106,13 @@ impl DecoupledHead {
         }
     }
 
+    /// The head with the rows of added tokens trained.
+    pub(super) fn train_added(mut self) -> Self {
+        let added = self.additional_fc;
+        self.additional_fc = added.map(|added| added.set_require_grad(true));
+        self
+    }
+
     /// Logits over the whole vocabulary. `embedding` serves where the head is tied to it.
     ///
     /// # Shapes
@@ -111,18 +127,27 @@ impl DecoupledHead {
     /// The pretrained part, and that of the added tokens if there are any.
     pub(super) fn parts(&self, embedding: &DecoupledEmbedding) -> Vec<HeadPart> {
         let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
+        let bias = self.bias.as_ref().map(Param::val);
         let hidden = weight.dims()[1];
-        let bias = self.bias.as_ref();
         let mut parts = vec![HeadPart {
+            trained: trained(&weight, bias.as_ref()),
             weight: weight.slice([0..self.base, 0..hidden]),
-            bias: bias.map(|bias| bias.val().slice([0..self.base])),
+            bias: bias.map(|bias| bias.slice([0..self.base])),
         }];
-        parts.extend(self.additional_fc.as_ref().map(|added| HeadPart {
-            weight: added.weight.val().transpose(),
-            bias: added.bias.as_ref().map(Param::val),
+        parts.extend(self.additional_fc.as_ref().map(|added| {
+            let (weight, bias) = (added.weight.val(), added.bias.as_ref().map(Param::val));
+            HeadPart {
+                trained: trained(&weight, bias.as_ref()),
+                weight: weight.transpose(),
+                bias,
+            }
         }));
         parts
     }
+}
+
+fn trained(weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> bool {
+    weight.is_require_grad() || bias.is_some_and(Tensor::is_require_grad)
 }
 
 impl HeadPart {

@@ -3,7 +3,8 @@
 //! A vocabulary of 32,000 makes 128 kB of logits a token in f32, and autodiff would keep them three
 //! times over. So the gradient is worked out by hand, chunk by chunk, while the logits of the chunk are
 //! there: with `p = softmax(x W^T + b)` and the label's one-hot row `y`, the sum of the cross entropies
-//! has the gradient `d = p - y` in the logits, `d W` in `x`, `d^T x` in `W` and the sum of `d` in `b`.
+//! has the gradient `d = p - y` in the logits, `d W` in `x`, `d^T x` in `W` and the sum of `d` in `b`. The
+//! last two are worked out for the parts of the head that are trained.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
@@ -50,7 +51,7 @@ impl LanguageModel {
         let labels = labels.inner();
 
         let (mut losses, mut likeliest, mut x_gradients) = (vec![], vec![], vec![]);
-        let mut gradients: Vec<PartGradient> = Vec::new();
+        let mut gradients: Vec<Option<PartGradient>> = parts.iter().map(|_| None).collect();
         for start in (0..rows).step_by(CHUNK) {
             let end = (start + CHUNK).min(rows);
             let x = x.clone().slice([start..end, 0..hidden]);
@@ -80,13 +81,15 @@ impl LanguageModel {
             likeliest: Tensor::cat(likeliest, 0),
             total: if tracked {
                 // A sum whose gradient is the one worked out, and whose value is 0.
-                let carried = carry(x_td, Tensor::cat(x_gradients, 0))
-                    + parts
-                        .into_iter()
-                        .zip(gradients)
-                        .map(|(part, gradient)| carry_part(part, gradient))
-                        .reduce(|a, b| a + b)
-                        .expect("a head has a part");
+                let of_parts = parts.into_iter().zip(gradients);
+                let of_parts = of_parts
+                    .filter_map(|(part, gradient)| Some(carry_part(part, gradient?)))
+                    .reduce(|a, b| a + b);
+                let of_x = carry(x_td, Tensor::cat(x_gradients, 0));
+                let carried = match of_parts {
+                    Some(of_parts) => of_x + of_parts,
+                    None => of_x,
+                };
                 Tensor::from_inner(total) + carried.clone() - carried.detach()
             } else {
                 total
@@ -99,6 +102,7 @@ fn without_autodiff(part: &HeadPart) -> HeadPart {
     HeadPart {
         weight: part.weight.clone().inner(),
         bias: part.bias.clone().map(Tensor::inner),
+        trained: part.trained,
     }
 }
 
@@ -124,34 +128,36 @@ fn add_gradients(
     parts: &[HeadPart],
     x: Tensor<2>,
     d: Tensor<2>,
-    sums: &mut Vec<PartGradient>,
+    sums: &mut [Option<PartGradient>],
 ) -> Tensor<2> {
     let rows = x.dims()[0];
     let mut from = 0;
     let mut x_gradient: Option<Tensor<2>> = None;
-    for (index, part) in parts.iter().enumerate() {
+    for (part, sum) in parts.iter().zip(sums) {
         let words = part.weight.dims()[0];
-        let d = d.clone().slice([0..rows, from..from + words]);
+        let in_logits = d.clone().slice([0..rows, from..from + words]);
         from += words;
-        let bias = d.clone().sum_dim(0).squeeze_dim::<1>(0);
-        let d = d.cast(x.dtype());
-        let weight = d
-            .clone()
-            .transpose()
-            .matmul(x.clone())
-            .cast(FloatDType::F32);
+        let d = in_logits.clone().cast(x.dtype());
+        if part.trained {
+            let bias = in_logits.sum_dim(0).squeeze_dim::<1>(0);
+            let weight = d
+                .clone()
+                .transpose()
+                .matmul(x.clone())
+                .cast(FloatDType::F32);
+            *sum = Some(match sum.take() {
+                Some(sum) => PartGradient {
+                    weight: sum.weight + weight,
+                    bias: sum.bias + bias,
+                },
+                None => PartGradient { weight, bias },
+            });
+        }
         let through = d.matmul(part.weight.clone());
         x_gradient = Some(match x_gradient {
             Some(sum) => sum + through,
             None => through,
         });
-        match sums.get_mut(index) {
-            Some(sum) => {
-                sum.weight = sum.weight.clone() + weight;
-                sum.bias = sum.bias.clone() + bias;
-            }
-            None => sums.push(PartGradient { weight, bias }),
-        }
     }
     x_gradient.expect("a head has a part")
 }

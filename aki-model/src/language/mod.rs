@@ -7,8 +7,10 @@ mod embedding;
 mod hugging_face;
 mod known;
 mod loss;
+mod recompute;
 
 pub use config::{LanguageConfig, LanguageType};
 pub use decoder::LanguageModel;
 pub use embedding::{DecoupledEmbedding, DecoupledHead};
 pub use loss::Scores;
+pub use recompute::Trail;

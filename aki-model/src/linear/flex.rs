@@ -1,5 +1,7 @@
 //! The products of linear layers on the CPU.
 
+use std::ops::Range;
+
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, DispatchDevice, Flex, backend_extension};
@@ -103,7 +105,16 @@ fn multiply_by<W: Stored>(x: &[f32], rows: usize, weight: FlexTensor) -> Vec<f32
         return vec![0.0; rows * weight.to];
     }
     if rows > FEW_ROWS {
-        return by_tiles(x, rows, weight);
+        let sizes = Sizes {
+            rows,
+            from: weight.from,
+            to: weight.to,
+            inputs_are_neighbours,
+        };
+        return by_tiles(x, sizes, |tile, line, within| {
+            let line = &weight.data[line * weight.stride..][within];
+            tile.extend(line.iter().map(|&w| w.widen()));
+        });
     }
     // Outputs first, so that a task's part is in one piece.
     let mut out = vec![0.0; weight.to * rows];
@@ -143,10 +154,30 @@ fn few<W: Stored>(x: &[f32], rows: usize, weight: Weight<'_, W>, out: &mut [f32]
     }
 }
 
-/// For many rows: the weights are widened a tile at a time, never as a whole.
-fn by_tiles<W: Stored>(x: &[f32], rows: usize, weight: Weight<'_, W>) -> Vec<f32> {
+/// Rows of a product, inputs and outputs of its matrix.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    pub rows: usize,
+    pub from: usize,
+    pub to: usize,
+    /// Whether the inputs of an output are stored in one piece, or the outputs of an input.
+    pub inputs_are_neighbours: bool,
+}
+
+/// For many rows: the weights are widened a tile at a time, never as a whole. `read` puts a part of a
+/// stored line behind what a tile has; the part's ends are multiples of [`TILE`], or the line's end.
+pub fn by_tiles(
+    x: &[f32],
+    sizes: Sizes,
+    read: impl Fn(&mut Vec<f32>, usize, Range<usize>) + Sync,
+) -> Vec<f32> {
     let [tile_from, tile_to] = TILE;
-    let (from, to) = (weight.from, weight.to);
+    let Sizes {
+        rows,
+        from,
+        to,
+        inputs_are_neighbours,
+    } = sizes;
     let x = Matrix::new(x, rows, from, from);
     let parts: Vec<Vec<f32>> = (0..to.div_ceil(tile_to))
         .into_par_iter()
@@ -158,18 +189,17 @@ fn by_tiles<W: Stored>(x: &[f32], rows: usize, weight: Weight<'_, W>) -> Vec<f32
                 let x = x.columns(inputs.clone());
                 tile.clear();
                 // Rows of the tile are what is stored in one piece.
-                let (lines, within) = if weight.inputs_are_neighbours {
+                let (lines, within) = if inputs_are_neighbours {
                     (outputs.clone(), inputs)
                 } else {
                     (inputs, outputs.clone())
                 };
                 let (height, width) = (lines.len(), within.len());
                 for line in lines {
-                    let at = line * weight.stride + within.start;
-                    tile.extend(weight.data[at..at + width].iter().map(|&w| w.widen()));
+                    read(tile, line, within.clone());
                 }
                 let tile = Matrix::new(tile, height, width, width);
-                let tile = if weight.inputs_are_neighbours {
+                let tile = if inputs_are_neighbours {
                     tile.transposed()
                 } else {
                     tile

@@ -6,14 +6,20 @@
 //! half precision widen the weights a tile at a time. Everything else is Burn's product: f32 with many
 //! rows, GPUs, and tensors that carry gradients.
 
+mod decoder;
 #[cfg(feature = "flex")]
 mod flex;
+mod packed;
 #[cfg(feature = "flex")]
 pub(crate) mod vector;
 
 use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
+
+pub use decoder::DecoderLinear;
+pub(crate) use decoder::Matrix;
+pub(crate) use packed::{BLOCK, Bits, PackedMatrix};
 
 /// Applies a layer; [`project`] with its weight and bias.
 ///

@@ -3,7 +3,7 @@
 //! Field names are those of `transformers`' `SiglipVisionModel` and `CLIPVisionModel`, misspellings
 //! among them, so that weights keep their names.
 
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Module, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     Embedding, EmbeddingConfig, Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig,
@@ -121,10 +121,21 @@ pub(super) struct Mlp {
     activation: VisionActivation,
 }
 
+/// Whether any weight is trained.
+struct Trained(bool);
+
+impl ModuleVisitor for Trained {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0 |= param.is_require_grad();
+    }
+}
+
 impl VisionTower {
-    /// Whether weights are to be trained, on a device that can.
+    /// Whether any of its weights are to be trained, on a device that can.
     pub(crate) fn is_trained(&self) -> bool {
-        self.embeddings.position_embedding.weight.is_require_grad()
+        let mut trained = Trained(false);
+        self.visit(&mut trained);
+        trained.0
     }
 
     /// The type of its numbers.

@@ -15,7 +15,8 @@ use crate::Aki;
 /// Reads a network's weights. They get `dtype`, or keep the checkpoint's.
 ///
 /// Each tensor is mapped, converted and let go before the next, so that memory holds little more than
-/// the network. Latents that are more or fewer than the model's are drawn anew, which is told.
+/// the network. Latents that are more or fewer than the model's are drawn anew, which is told. Adapters
+/// stay as they are.
 ///
 /// # Errors
 ///
@@ -38,7 +39,9 @@ pub fn load_module<M: Module>(
     dtype: Option<DType>,
 ) -> Result<M, WeightsError> {
     let wanted = parameters(&module, projections, prefix);
-    let gaps = fit(&wanted, checkpoint, Allow::Latents)?;
+    let of_the_checkpoint = wanted.iter().filter(|parameter| !parameter.adapter);
+    let of_the_checkpoint: Vec<Parameter> = of_the_checkpoint.cloned().collect();
+    let gaps = fit(&of_the_checkpoint, checkpoint, Allow::Latents)?;
     if !gaps.is_empty() {
         let names: Vec<String> = gaps.keys().cloned().collect();
         tracing::warn!(
@@ -72,7 +75,10 @@ impl ModuleMapper for Loader<'_> {
             .wanted
             .next()
             .expect("both walks go through the same module");
-        if self.fault.is_some() || self.gaps.contains_key(&parameter.tensors[0].0) {
+        if self.fault.is_some()
+            || parameter.adapter
+            || self.gaps.contains_key(&parameter.tensors[0].0)
+        {
             return param;
         }
         let data = match read(&parameter, self.checkpoint, self.dtype) {
@@ -97,7 +103,7 @@ impl ModuleMapper for Loader<'_> {
 }
 
 /// A parameter's numbers, all parts of it one below the other.
-fn read(
+pub(super) fn read(
     parameter: &Parameter,
     checkpoint: &Checkpoint,
     dtype: Option<DType>,

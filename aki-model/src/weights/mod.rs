@@ -9,6 +9,7 @@ mod fit;
 mod gradients;
 mod load;
 mod names;
+mod peft;
 mod save;
 
 pub use checkpoint::{Checkpoint, Stored};
@@ -18,4 +19,5 @@ pub use fit::check;
 pub use gradients::gradient_norms;
 pub use load::{load, load_module};
 pub use names::{Parameter, Projections, parameters};
+pub use peft::{load_adapters, save_adapters};
 pub use save::{save, save_tensor};

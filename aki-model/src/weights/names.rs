@@ -33,6 +33,12 @@ const CUT_UP: [(&str, &[&str]); 2] = [
     ("mlp.gate_up_proj", &["mlp.gate_proj", "mlp.up_proj"]),
 ];
 
+/// `(ours, PEFT's)`: the factors of an adapter.
+const FACTORS: [(&str, &str); 2] = [
+    (".adapter.a", ".lora_A.weight"),
+    (".adapter.b", ".lora_B.weight"),
+];
+
 /// How a checkpoint holds the language model's fused matrices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projections {
@@ -60,6 +66,8 @@ pub struct Parameter {
     pub transposed: bool,
     /// The checkpoint's tensors, one below the other: name and shape.
     pub tensors: Vec<(String, Vec<usize>)>,
+    /// Whether it is a factor of an adapter, which no checkpoint of a network has.
+    pub adapter: bool,
 }
 
 impl Parameter {
@@ -151,9 +159,23 @@ impl Place {
     ) -> Parameter {
         let path = self.path(prefix);
         let holder = self.0.last().map_or("", |(_, holder)| holder.as_str());
-        let transposed = holder == "Struct:Linear" && shape.len() == 2;
+        let adapter = holder == "Struct:Adapter";
+        let linear = matches!(holder, "Struct:Linear" | "Struct:DecoderLinear");
+        let transposed = (linear || adapter) && shape.len() == 2;
         if transposed {
             shape.reverse();
+        }
+        if adapter {
+            let mut name = path.clone();
+            for (ours, theirs) in FACTORS {
+                name = name.replace(ours, theirs);
+            }
+            return Parameter {
+                path,
+                transposed,
+                tensors: vec![(name, shape)],
+                adapter,
+            };
         }
         let mut name = renamed(&path);
         if matches!(holder, "Struct:LayerNorm" | "Struct:RmsNorm") {
@@ -163,6 +185,7 @@ impl Place {
             tensors: cut_up(name, &shape, projections),
             path,
             transposed,
+            adapter,
         }
     }
 }
@@ -188,7 +211,12 @@ fn renamed(path: &str) -> String {
     path.to_owned()
 }
 
-fn cut_up(name: String, shape: &[usize], projections: &Projections) -> Vec<(String, Vec<usize>)> {
+/// The tensors that a checkpoint has in the place of one: parts of its rows.
+pub(super) fn cut_up(
+    name: String,
+    shape: &[usize],
+    projections: &Projections,
+) -> Vec<(String, Vec<usize>)> {
     let Some(qkv_rows) = projections.qkv_rows else {
         return vec![(name, shape.to_vec())];
     };

@@ -29,21 +29,29 @@ impl Outgoing<'_> {
     }
 }
 
-/// Writes a network's weights to a safetensors file that PyTorch and [`super::load`] read. The file
-/// appears under its name only when it is whole.
+/// Writes a network's weights to a safetensors file that PyTorch and [`super::load`] read, adapters
+/// worked into them. The file appears under its name only when it is whole.
 ///
 /// # Errors
 ///
 /// [`WeightsError::File`] if it cannot be written.
 pub fn save(aki: &Aki, path: &Path) -> Result<(), WeightsError> {
+    if aki.language().has_adapters() {
+        return save(&aki.clone().merged(), path);
+    }
     let wanted = parameters(aki, &aki.projections(), "");
     let mut collector = Collector {
         wanted: wanted.into_iter(),
         outgoing: Vec::new(),
     };
     aki.visit(&mut collector);
+    write_whole(&collector.outgoing, path)
+}
+
+/// Writes tensors to a file that appears under its name only when it is whole.
+pub(super) fn write_whole(outgoing: &[Outgoing], path: &Path) -> Result<(), WeightsError> {
     let partial = path.with_extension("safetensors.part");
-    write_file(&collector.outgoing, &partial)?;
+    write_file(outgoing, &partial)?;
     std::fs::rename(&partial, path).map_err(io(path))
 }
 

@@ -14,8 +14,11 @@ use aki_model::projector::ProjectorConfig;
 use serde::{Deserialize, Serialize};
 
 use super::source::{load, parse};
+use super::training::{LoraBase, LoraConfig, TrainingConfig};
 use crate::TrainError;
+use crate::distributed::Ranks;
 use crate::folder::find;
+use crate::learner::StepConfig;
 
 /// The share of broken samples that a run file allows if it says none.
 pub(crate) const MAX_BAD_SHARE: f64 = 0.01;
@@ -28,13 +31,16 @@ pub struct RunConfig {
     pub run_dir: PathBuf,
     /// Seed of the weights, the order of the samples and the augmentation.
     pub seed: u64,
-    /// A model folder, or a run's, with whose weights the first stage begins; relative to the run
-    /// file. If left out they are drawn.
+    /// A model folder, a run's or a checkpoint's, with whose weights the first stage begins; relative
+    /// to the run file. If left out they are drawn.
     pub start: Option<PathBuf>,
     /// Tokenizer and texts.
     pub text: TextConfig,
     /// What is read.
     pub data: DataConfig,
+    /// Precision, memory, adapters and what is kept.
+    #[serde(default)]
+    pub training: TrainingConfig,
     /// The network.
     pub model: AkiConfig,
     /// The stages, in order; each begins with the weights of the one before.
@@ -93,8 +99,11 @@ pub struct StageConfig {
     pub attention: Policy,
     /// Optimizer steps; 0 leaves the stage out.
     pub steps: usize,
-    /// Pictures a step; of sources, rows a step.
+    /// Pictures a step; of sources, rows a step. Each rank has as many.
     pub batch: usize,
+    /// How many of them go through the network at a time; all if left out. Gradients are summed up to
+    /// those of the whole batch, each label with the same weight.
+    pub micro_batch: Option<usize>,
     /// Questions drawn of each picture; 0 takes all. Only questions have a use for it.
     pub questions_per_picture: Option<usize>,
     /// The sources to learn from; all that are not `valid` if left out.
@@ -113,6 +122,9 @@ pub struct StageConfig {
     pub checkpoint_every: usize,
     /// Random changes of the pictures.
     pub augmentation: Augmentation,
+    /// Parameters that are not trained, as patterns of their paths: `vision_encoder.*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
     /// How weights change.
     pub optimizer: OptimizerConfig,
 }
@@ -129,7 +141,7 @@ pub enum StageTarget {
     Sources,
 }
 
-/// `AdamW` with betas 0.9 and 0.999, epsilon 1e-8, and a cosine schedule with warm-up.
+/// `AdamW` with betas 0.9 and 0.999, epsilon 1e-8, and a schedule with warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
@@ -139,10 +151,42 @@ pub struct OptimizerConfig {
     pub min_lr: f64,
     /// Steps from `min_lr` to `lr`.
     pub warmup_steps: usize,
-    /// Decoupled weight decay, on all parameters as in the original.
+    /// What the learning rate does after the warm-up.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// Decoupled weight decay.
     pub weight_decay: f64,
+    /// Parameters that do not decay, as patterns of their paths; none in the original.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub no_decay: Vec<String>,
     /// Highest global norm of the gradients; larger ones are scaled down.
     pub clip_norm: f64,
+    /// Other learning rates for some parameters; the last that fits counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<RateConfig>,
+}
+
+/// What the learning rate does after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Down to `min_lr` along a cosine.
+    #[default]
+    Cosine,
+    /// Down to `min_lr` in a line.
+    Linear,
+    /// Stays at `lr`.
+    Constant,
+}
+
+/// Another learning rate for some parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateConfig {
+    /// Patterns of their paths.
+    pub params: Vec<String>,
+    /// Their learning rate, as a multiple of the schedule's.
+    pub factor: f64,
 }
 
 /// What is measured at the end.
@@ -200,6 +244,21 @@ impl RunConfig {
             data.max_bad_share.get_or_insert(MAX_BAD_SHARE);
         }
         data.source.iter_mut().for_each(SourceConfig::complete);
+    }
+
+    /// How the steps of a stage are carried out.
+    pub fn step(&self, stage: &StageConfig) -> StepConfig {
+        StepConfig {
+            clip_norm: stage.optimizer.clip_norm,
+            micro_batches: stage
+                .batch
+                .div_ceil(stage.micro_batch.unwrap_or(stage.batch)),
+            threads: stage.threads,
+            recompute: self.training.recompute,
+            ema: self.training.ema,
+            ranks: Ranks::ALONE,
+            shares: false,
+        }
     }
 
     /// The run file's text.
@@ -263,6 +322,20 @@ impl RunConfig {
             shift: 0,
             crop: Some(0.5),
         });
+        example.training.ema = Some(0.5);
+        example.training.lora = Some(LoraConfig {
+            rank: 1,
+            alpha: 1.0,
+            targets: Vec::new(),
+            base: LoraBase::Same,
+        });
+        example.stage[0].micro_batch = Some(1);
+        example.stage[0].freeze = vec![String::new()];
+        example.stage[0].optimizer.no_decay = vec![String::new()];
+        example.stage[0].optimizer.rates = vec![RateConfig {
+            params: vec![String::new()],
+            factor: 1.0,
+        }];
         example.stage[0].sources = Some(vec![String::new()]);
         example.stage[0].max_text_len = Some(2);
         example.stage[0].packing = Some(2);
@@ -338,6 +411,7 @@ fn tidy(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Precision;
 
     #[test]
     fn keys_that_most_networks_leave_out_are_known() {
@@ -367,8 +441,52 @@ mod tests {
         assert!((weight - 1.0).abs() < 1e-9, "{weight}");
         assert_eq!(run.stage[0].augmentation, Augmentation::Reference);
         assert_eq!(run.model, AkiConfig::preset("aki-4b").unwrap());
+        // 32 a step, as on eight GPUs of 4.
+        assert_eq!(
+            (run.stage[0].batch, run.stage[0].micro_batch),
+            (32, Some(4))
+        );
+        assert_eq!(run.training.precision, Precision::Bf16);
         let set = ["model.language.rope_scaling.original=1".to_owned()];
         let error = RunConfig::load(path, &set).unwrap_err().to_string();
         assert!(error.contains("model.language.rope_scaling"), "{error}");
+    }
+
+    #[test]
+    fn the_other_runs_of_aki_4b_are_runs() {
+        let load = |name: &str| {
+            let path = Path::new("../assets/configs").join(name);
+            RunConfig::load(&path, &[]).unwrap()
+        };
+        let (sft, lora) = (load("sft.toml"), load("sft-lora.toml"));
+        assert_eq!(lora.data, sft.data);
+        assert_eq!(lora.model, sft.model);
+        assert_eq!(lora.training.lora.as_ref().unwrap().rank, 64);
+        let mut stage = lora.stage[0].clone();
+        stage.micro_batch = sft.stage[0].micro_batch;
+        stage.optimizer.lr = sft.stage[0].optimizer.lr;
+        assert_eq!(stage, sft.stage[0]);
+
+        let pretrain = load("pretrain.toml");
+        assert_eq!(pretrain.model, sft.model);
+        let stage = &pretrain.stage[0];
+        assert_eq!(stage.attention, Policy::Causal);
+        assert_eq!(stage.steps * stage.batch, 16_000);
+        assert!(
+            pretrain
+                .data
+                .source
+                .iter()
+                .all(SourceConfig::is_pretraining)
+        );
+        let OptimizerConfig {
+            lr,
+            min_lr,
+            warmup_steps,
+            weight_decay,
+            ..
+        } = stage.optimizer;
+        assert_eq!((lr, min_lr), (1e-4, 1e-5));
+        assert_eq!((warmup_steps, weight_decay), (2000, 0.01));
     }
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use aki_data::sources::SourceConfig;
 use aki_model::attention::Policy;
 
-use super::types::{DataConfig, OptimizerConfig, RunConfig, StageConfig, StageTarget};
+use super::types::{
+    DataConfig, OptimizerConfig, RateConfig, RunConfig, Schedule, StageConfig, StageTarget,
+};
 use crate::TrainError;
 
 impl RunConfig {
     /// All paths of the run file but the run's own folder.
-    fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         let Self {
             start, text, data, ..
         } = self;
@@ -30,6 +32,10 @@ impl RunConfig {
             return fault(&path.display().to_string(), reason);
         }
         self.validate_sources()?;
+        if let Some((name, what)) = self.training.fault() {
+            return fault(&format!("training.{name}"), what);
+        }
+        self.validate_adapters()?;
         if self.evaluation.batch == 0 {
             return fault("evaluation.batch", "must be at least 1");
         }
@@ -70,6 +76,7 @@ impl RunConfig {
             self.validate_target(stage)?;
             let positive = [
                 ("batch", stage.batch),
+                ("micro_batch", stage.micro_batch.unwrap_or(1)),
                 ("threads", stage.threads),
                 ("evaluate_every", stage.evaluate_every),
                 ("checkpoint_every", stage.checkpoint_every),
@@ -85,30 +92,19 @@ impl RunConfig {
             if let Some((name, what)) = stage.augmentation.fault() {
                 return fault(&key(&format!("augmentation.{name}")), what);
             }
-            let OptimizerConfig {
-                lr,
-                min_lr,
-                warmup_steps,
-                weight_decay,
-                clip_norm,
-            } = stage.optimizer;
-            if !(lr > 0.0 && lr <= 1.0 && min_lr > 0.0 && min_lr <= lr) {
-                return fault(&key("optimizer.lr"), "needs 0 < min_lr <= lr <= 1");
-            }
-            if stage.steps > 0 && warmup_steps >= stage.steps {
-                return fault(
-                    &key("optimizer.warmup_steps"),
-                    "must be less than the stage's steps",
-                );
-            }
-            if !(weight_decay >= 0.0 && weight_decay.is_finite()) {
-                return fault(&key("optimizer.weight_decay"), "must be 0 or more");
-            }
-            if clip_norm.is_nan() || clip_norm <= 0.0 {
-                return fault(&key("optimizer.clip_norm"), "must be more than 0");
-            }
+            validate_optimizer(stage)?;
         }
         Ok(())
+    }
+
+    fn validate_adapters(&self) -> Result<(), TrainError> {
+        let Some(lora) = &self.training.lora else {
+            return Ok(());
+        };
+        // What adapters want is asked of the matrices' sizes.
+        self.model.validate_shape().map_err(TrainError::Network)?;
+        let checked = lora.adapters().validate(&self.model.language);
+        checked.or_else(|(key, reason)| setting(&format!("training.lora.{key}"), reason))
     }
 
     fn validate_sources(&self) -> Result<(), TrainError> {
@@ -212,10 +208,117 @@ impl RunConfig {
     }
 }
 
+fn validate_optimizer(stage: &StageConfig) -> Result<(), TrainError> {
+    let fault = |key: &str, reason: &str| {
+        let key = format!("stage.{}.optimizer.{key}", stage.name);
+        setting(&key, reason.to_owned())
+    };
+    let OptimizerConfig {
+        lr,
+        min_lr,
+        warmup_steps,
+        schedule,
+        weight_decay,
+        clip_norm,
+        no_decay,
+        rates,
+    } = &stage.optimizer;
+    let (lr, min_lr) = (*lr, *min_lr);
+    if !(lr > 0.0 && lr <= 1.0 && min_lr > 0.0 && min_lr <= lr) {
+        return fault("lr", "needs 0 < min_lr <= lr <= 1");
+    }
+    if stage.steps > 0 && *warmup_steps >= stage.steps {
+        return fault("warmup_steps", "must be less than the stage's steps");
+    }
+    if *schedule == Schedule::Constant && *warmup_steps == 0 && min_lr < lr {
+        let reason = "has no use where the schedule is constant from the first step; make it lr";
+        return fault("min_lr", reason);
+    }
+    if !(*weight_decay >= 0.0 && weight_decay.is_finite()) {
+        return fault("weight_decay", "must be 0 or more");
+    }
+    if *weight_decay == 0.0 && !no_decay.is_empty() {
+        return fault("no_decay", "has no use where weight_decay is 0");
+    }
+    if clip_norm.is_nan() || *clip_norm <= 0.0 {
+        return fault("clip_norm", "must be more than 0");
+    }
+    for RateConfig { params, factor } in rates {
+        if params.is_empty() {
+            return fault("rates", "each needs a pattern in params");
+        }
+        if !(*factor > 0.0 && lr * factor <= 1.0) {
+            let reason = "each needs factor > 0 and factor lr <= 1; what is not to be trained \
+                          goes into freeze";
+            return fault("rates", reason);
+        }
+    }
+    Ok(())
+}
+
 /// What is wrong with a value of the run file.
 fn setting(key: &str, reason: String) -> Result<(), TrainError> {
     Err(TrainError::Setting {
         key: key.to_owned(),
         reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_optimizer_at_fault_is_told_by_its_key() {
+        let path = Path::new("../assets/configs/easy-vqa.toml");
+        let run = RunConfig::load(path, &[]).unwrap();
+        let fault = |change: fn(&mut OptimizerConfig)| {
+            let mut stage = run.stage[0].clone();
+            change(&mut stage.optimizer);
+            match validate_optimizer(&stage) {
+                Err(TrainError::Setting { key, .. }) => {
+                    let key = key.strip_prefix("stage.captions.optimizer.");
+                    key.unwrap().to_owned()
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let rate = |factor: f64, params: &[&str]| RateConfig {
+            params: params.iter().map(|&it| it.to_owned()).collect(),
+            factor,
+        };
+        assert_eq!(fault(|it| it.min_lr = 0.0), "lr");
+        assert_eq!(fault(|it| it.lr = f64::NAN), "lr");
+        assert_eq!(fault(|it| it.warmup_steps = usize::MAX), "warmup_steps");
+        assert_eq!(fault(|it| it.weight_decay = -1.0), "weight_decay");
+        assert_eq!(fault(|it| it.clip_norm = 0.0), "clip_norm");
+        let constant = |it: &mut OptimizerConfig| {
+            (it.schedule, it.warmup_steps) = (Schedule::Constant, 0);
+        };
+        assert_eq!(fault(constant), "min_lr");
+        let useless = |it: &mut OptimizerConfig| {
+            (it.weight_decay, it.no_decay) = (0.0, vec!["*".to_owned()]);
+        };
+        assert_eq!(fault(useless), "no_decay");
+        for rate in [
+            rate(0.5, &[]),
+            rate(0.0, &["*"]),
+            rate(-1.0, &["*"]),
+            rate(f64::NAN, &["*"]),
+            rate(f64::INFINITY, &["*"]),
+            rate(1e9, &["*"]),
+        ] {
+            let mut stage = run.stage[0].clone();
+            stage.optimizer.rates = vec![rate];
+            let error = validate_optimizer(&stage).unwrap_err().to_string();
+            assert!(
+                error.starts_with("stage.captions.optimizer.rates: each"),
+                "{error}"
+            );
+        }
+        let mut stage = run.stage[0].clone();
+        stage.optimizer.rates = vec![rate(2.0, &["*"])];
+        stage.optimizer.no_decay = vec!["*.bias".to_owned()];
+        validate_optimizer(&stage).unwrap();
+    }
 }

@@ -16,6 +16,7 @@ use burn::data::dataset::DatasetError;
 use super::PolicyBatch;
 use super::loader::{Batches, Items};
 use super::skip_log::SkipLog;
+use crate::distributed::Ranks;
 
 /// Batches made before they are asked for.
 const AHEAD: usize = 2;
@@ -57,6 +58,14 @@ impl MixedRows {
             log: None,
             counts: Arc::default(),
         }
+    }
+
+    /// The same, shared out to several ranks.
+    #[must_use]
+    pub fn shared_out(mut self, ranks: Ranks) -> Self {
+        self.order.rank = ranks.rank();
+        self.order.world_size = ranks.world_size();
+        self
     }
 
     /// The same, which also writes every sample that cannot be used down in a file, one JSON object
@@ -130,6 +139,8 @@ impl Items for MixedRows {
                 batch: made.batch,
                 policy: self.policy,
                 behind: Some(made.state),
+                loss_scale: 1.0,
+                labels_of_all: None,
             })
         }))
     }

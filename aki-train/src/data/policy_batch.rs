@@ -13,6 +13,10 @@ pub struct PolicyBatch {
     pub policy: Policy,
     /// What it takes to go on after it, where the number of the step is not enough.
     pub behind: Option<BatchState>,
+    /// What the loss is multiplied with on the way to the gradients, so that f16 holds them.
+    pub loss_scale: f64,
+    /// Labels of all ranks in the same step, if there are several.
+    pub labels_of_all: Option<usize>,
 }
 
 impl PolicyBatch {
@@ -29,6 +33,8 @@ impl PolicyBatch {
             batch,
             policy: self.policy,
             behind: None,
+            loss_scale: self.loss_scale,
+            labels_of_all: self.labels_of_all,
         };
         batches.map(part).collect()
     }

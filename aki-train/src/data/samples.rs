@@ -8,6 +8,7 @@ use burn::data::dataset::DatasetError;
 
 use super::PolicyBatch;
 use super::loader::{Batches, Items, chunks};
+use crate::distributed::Ranks;
 
 /// An endless stream over some samples.
 ///
@@ -19,6 +20,7 @@ pub struct Samples {
     batcher: Batcher,
     policy: Policy,
     batch: usize,
+    ranks: Ranks,
 }
 
 impl Samples {
@@ -36,11 +38,20 @@ impl Samples {
             batcher,
             policy,
             batch,
+            ranks: Ranks::ALONE,
         }
     }
 
+    /// The same, shared out to several ranks.
+    #[must_use]
+    pub fn shared_out(mut self, ranks: Ranks) -> Self {
+        self.ranks = ranks;
+        self
+    }
+
     fn load(&self, range: Range<usize>) -> Result<PolicyBatch, DataError> {
-        let items = range.map(|item| {
+        let items = range.map(|own| {
+            let item = self.ranks.item(own, self.batch);
             let index = self.order.as_ref().map_or(item, |order| order.index(item));
             (item, &self.held[index])
         });
@@ -49,6 +60,8 @@ impl Samples {
             batch: self.batcher.batch(&items)?,
             policy: self.policy,
             behind: None,
+            loss_scale: 1.0,
+            labels_of_all: None,
         })
     }
 }

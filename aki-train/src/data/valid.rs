@@ -111,6 +111,8 @@ impl Items for ValidSamples {
                 batch: collate(&self.preparer, &self.names, rows, 0),
                 policy: self.policy,
                 behind: None,
+                loss_scale: 1.0,
+                labels_of_all: None,
             })
         }))
     }

@@ -15,9 +15,9 @@ use burn::tensor::{DType, Device};
 pub use config::FolderConfig;
 
 use crate::TrainError;
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::config::RunConfig;
-use crate::files::write_whole;
+use crate::files::{sync_folder_of, write_whole};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -36,8 +36,8 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Reads a model folder, or the model of a run folder: the finished one, else the newest
-    /// checkpoint's. The numbers get `dtype`, or keep that of the file where the device computes in it.
+    /// Reads a model folder, the model of a run folder (the finished one, else the newest
+    /// checkpoint's), or that of a checkpoint. The numbers get `dtype`, or keep that of the file where the device computes in it.
     ///
     /// Conversations are written by AKI's own texts, or, where the tokenizer has not their tags, by the
     /// folder's chat template.
@@ -66,13 +66,13 @@ impl ModelFolder {
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
             .map_err(fault)?;
         let mut aki = config.model.undrawn(config.base_vocab, device);
-        match Self::unfinished(path, &folder)? {
-            None => {
+        match Stored::find(path)? {
+            Stored::Folder(folder) => {
                 let weights = Weights::open(&folder)?;
                 let dtype = numbers(&weights, dtype, device)?;
                 aki = weights::load(aki, &weights, dtype)?;
             }
-            Some(newest) => aki = newest.load_model(aki)?,
+            Stored::Checkpoint(checkpoint) => aki = checkpoint.load_model(aki)?,
         }
         let chat_template = match tokenizer.special().roles {
             Some(_) => None,
@@ -98,27 +98,6 @@ impl ModelFolder {
         Ok(())
     }
 
-    /// The newest checkpoint of a run that has not ended: its model folder has no weights yet.
-    fn unfinished(
-        path: &Path,
-        folder: &Path,
-    ) -> Result<Option<checkpoint::Checkpoint>, TrainError> {
-        if folder == path || folder.join(WEIGHTS).exists() {
-            return Ok(None);
-        }
-        let run = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
-        let Ok(run) = toml::from_str::<RunConfig>(&run) else {
-            return Ok(None);
-        };
-        match checkpoint::newest(path, &run.stage)? {
-            Some((_, newest)) => Ok(Some(newest)),
-            None => Err(TrainError::Model {
-                path: path.to_owned(),
-                reason: "this run has not come to its first checkpoint yet".to_owned(),
-            }),
-        }
-    }
-
     /// Writes the configuration and the tokenizer, so that a run's checkpoints can be used while it
     /// goes on.
     ///
@@ -139,9 +118,12 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Weights`] if they cannot be written.
+    /// [`TrainError`] if they cannot be written.
     pub fn finish(folder: &Path, aki: &Aki) -> Result<(), TrainError> {
-        Ok(weights::save(aki, &folder.join(WEIGHTS))?)
+        let path = folder.join(WEIGHTS);
+        weights::save(aki, &path)?;
+        // Before a report says that the run is complete.
+        sync_folder_of(&path).map_err(TrainError::io("write", &path))
     }
 
     /// AKI's texts with this model's system line.
@@ -153,13 +135,56 @@ impl ModelFolder {
     }
 }
 
-/// The model folder meant by a path: the folder itself, or `model` in a run's.
+/// Where a model's weights are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// In a model folder.
+    Folder(PathBuf),
+    /// In a checkpoint of a run.
+    Checkpoint(Checkpoint),
+}
+
+impl Stored {
+    /// The weights meant by a path: those of a model folder, of a checkpoint, or of a run folder, where
+    /// they are the finished model's, else the newest checkpoint's.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if there are none.
+    pub fn find(path: &Path) -> Result<Self, TrainError> {
+        if Checkpoint::is_at(path) {
+            return Ok(Self::Checkpoint(Checkpoint::open(path)?));
+        }
+        let folder = find(path)?;
+        if folder == path || folder.join(WEIGHTS).exists() {
+            return Ok(Self::Folder(folder));
+        }
+        let run = std::fs::read_to_string(path.join("config.toml")).unwrap_or_default();
+        let Ok(run) = toml::from_str::<RunConfig>(&run) else {
+            return Ok(Self::Folder(folder));
+        };
+        match checkpoint::newest(path, &run.stage)? {
+            Some((_, newest)) => Ok(Self::Checkpoint(newest)),
+            None => Err(TrainError::Model {
+                path: path.to_owned(),
+                reason: "this run has not come to its first checkpoint yet".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The model folder meant by a path: the folder itself, `model` in a run's, or that of a checkpoint's run.
+/// While a run goes on it has no weights.
 ///
 /// # Errors
 ///
-/// [`TrainError::Model`] if there is neither.
+/// [`TrainError::Model`] if there is none.
 pub fn find(path: &Path) -> Result<PathBuf, TrainError> {
-    [path.to_owned(), path.join("model")]
+    let mut folders = vec![path.to_owned(), path.join("model")];
+    if Checkpoint::is_at(path) {
+        folders = vec![Checkpoint::open(path)?.run_dir()?.join("model")];
+    }
+    folders
         .into_iter()
         .find(|folder| folder.join(CONFIG).is_file())
         .ok_or_else(|| TrainError::Model {

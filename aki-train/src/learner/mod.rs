@@ -1,12 +1,15 @@
 //! AKI in Burn's learner.
 
-mod clip;
+mod gradients;
+mod meter;
 mod metric;
 mod schedule;
 mod strategy;
 mod trainee;
 
+pub(crate) use meter::Meter;
 pub(crate) use metric::ExactMatch;
-pub(crate) use schedule::schedule;
-pub(crate) use strategy::StepStrategy;
-pub use trainee::{StepOutput, Trainee};
+pub use metric::{GradientNorm, GradientNormInput};
+pub(crate) use schedule::LearningRate;
+pub(crate) use strategy::{Past, StepStrategy, Watch};
+pub use trainee::{StepConfig, StepOutput, Trainee};

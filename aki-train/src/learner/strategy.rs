@@ -1,9 +1,9 @@
 //! Training by steps. Burn's own strategy checkpoints and stops between epochs only.
 
-use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use aki_data::DataError;
-use aki_data::mixture::BatchState;
 use burn::data::dataloader::Progress;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
@@ -12,11 +12,16 @@ use burn::train::{
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
     TrainingItem, ValidLoader,
 };
+use serde::{Deserialize, Serialize};
 
-use super::Trainee;
-use crate::checkpoint::keep_data_state;
-use crate::config::StageConfig;
-use crate::log::{Record, Split};
+use super::{Meter, StepOutput, Trainee};
+use crate::TrainError;
+use crate::checkpoint::Checkpoints;
+use crate::config::{Precision, StageConfig};
+use crate::data::PolicyBatch;
+use crate::distributed::Ranks;
+use crate::log::{LogFault, Record, Split};
+use crate::optimizer::LossScale;
 
 /// A stage of `steps` optimizer steps. Burn's epochs are the spans between two evaluations.
 pub(crate) struct StepStrategy {
@@ -26,7 +31,9 @@ pub(crate) struct StepStrategy {
     evaluate_first: bool,
     /// Steps in all.
     steps: usize,
-    /// Items a step.
+    /// Those who take the steps together.
+    ranks: Ranks,
+    /// Items a step, of this rank.
     batch: usize,
     /// What the items are.
     unit: &'static str,
@@ -34,8 +41,62 @@ pub(crate) struct StepStrategy {
     evaluate_every: usize,
     /// Steps between checkpoints.
     checkpoint_every: usize,
-    /// The run's folder and the stage's name, for the checkpoints.
-    place: (PathBuf, String),
+    /// The stage's checkpoints.
+    checkpoints: Checkpoints,
+    /// The stage's name.
+    stage: String,
+    watch: Watch,
+    past: Past,
+}
+
+/// What is told of steps, and done about those without a finite gradient: weights stay as they are.
+pub(crate) struct Watch {
+    /// How many in a row stop the run.
+    pub(crate) max_bad_steps: usize,
+    /// Is told of each.
+    pub(crate) notice: fn(&str),
+    /// Why it was stopped.
+    pub(crate) fault: LogFault,
+    /// What the logs are told of each step.
+    pub(crate) meter: Meter,
+}
+
+/// What the strategy has to know of the steps before, beside their number.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Past {
+    /// Steps in a row, the last included, that had no finite gradient.
+    bad: usize,
+    /// In f16 only.
+    loss_scale: Option<LossScale>,
+}
+
+impl Past {
+    /// That of a stage that begins.
+    pub(crate) fn none(precision: Precision) -> Self {
+        let scaled = precision == Precision::F16;
+        Self {
+            bad: 0,
+            loss_scale: scaled.then(LossScale::default),
+        }
+    }
+
+    /// What the next step's loss is multiplied with.
+    fn scale(&self) -> f64 {
+        self.loss_scale.map_or(1.0, |it| it.scale())
+    }
+
+    /// Takes note of a step. Returns whether it went wrong: in f16, gradients that are too large are
+    /// no fault as long as a smaller scale can help.
+    fn note(&mut self, output: &StepOutput) -> bool {
+        let finite = output.norm.is_finite();
+        let helped = self.scale() > 1.0 && output.faulty.is_empty();
+        if let Some(scale) = &mut self.loss_scale {
+            scale.update(finite);
+        }
+        let wrong = !finite && !helped;
+        self.bad = if wrong { self.bad + 1 } else { 0 };
+        wrong
+    }
 }
 
 impl StepStrategy {
@@ -43,11 +104,13 @@ impl StepStrategy {
     /// written before its step's evaluation, so a run may have been stopped between the two.
     /// `measured` says whether there is something to evaluate on.
     pub(crate) fn new(
-        run_dir: &Path,
         stage: &StageConfig,
         start: usize,
         records: &[Record],
         measured: bool,
+        watch: Watch,
+        past: Past,
+        checkpoints: Checkpoints,
     ) -> Self {
         let StageConfig {
             steps,
@@ -65,20 +128,78 @@ impl StepStrategy {
             start,
             evaluate_first,
             steps,
+            ranks: Ranks::ALONE,
             batch,
             unit: stage.unit(),
             evaluate_every,
             checkpoint_every,
-            place: (run_dir.to_owned(), stage.name.clone()),
+            stage: stage.name.clone(),
+            checkpoints,
+            watch,
+            past,
         }
     }
 
-    /// Writes where the data stand, before the checkpoint that they belong to.
-    fn keep_data_state(&self, step: usize, behind: Option<&BatchState>, interrupter: &Interrupter) {
-        if let Some(state) = behind {
-            let (run_dir, stage) = &self.place;
-            interrupter.fail_on_error(keep_data_state(run_dir, stage, step, state));
+    /// The same, of several ranks.
+    #[must_use]
+    pub(crate) fn shared_by(mut self, ranks: Ranks) -> Self {
+        self.ranks = ranks;
+        self
+    }
+
+    /// Tells that a step changed nothing, the `bad`th in a row; stops the run if there were too many.
+    fn tell_bad(&self, step: usize, bad: usize, keys: &[String], interrupter: &Interrupter) {
+        let fault = match keys {
+            [] => "its gradient is not finite".to_owned(),
+            _ => format!("the loss of {} is not finite", keys.join(", ")),
+        };
+        let stage = &self.stage;
+        (self.watch.notice)(&format!(
+            "step {step} of stage {stage} is passed over: {fault}"
+        ));
+        if bad >= self.watch.max_bad_steps {
+            let (stage, steps) = (stage.clone(), bad);
+            let error = TrainError::Diverged { stage, step, steps };
+            // An error of the learner's too, so that it writes no checkpoint.
+            interrupter.fail(DatasetError::new(std::io::Error::other(error.to_string())));
+            let mut fault = self
+                .watch
+                .fault
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            fault.get_or_insert(error);
         }
+    }
+
+    /// What all ranks know before a step, for which this one has `batch`. Whoever has none or is asked
+    /// to stop has all of them stop there.
+    fn agree(&self, batch: Option<&PolicyBatch>, interrupter: &Interrupter) -> Agreed {
+        let labels = batch.map_or(0, PolicyBatch::labels);
+        let flag = |set: bool| f64::from(u8::from(set));
+        let mut sums = [
+            labels as f64,
+            flag(batch.is_none()),
+            flag(interrupter.should_stop()),
+            batch.map_or(0, |it| it.batch.tokens()) as f64,
+        ];
+        self.ranks.sum_f64(&mut sums);
+        let [labels, ended, stop, tokens] = sums;
+        Agreed {
+            labels: labels as usize,
+            tokens: tokens as usize,
+            ended: ended > 0.0,
+            stop: stop > 0.0,
+        }
+    }
+
+    /// What is said if the data end after `step` steps.
+    fn ended_too_soon(&self, step: usize) -> DatasetError {
+        let reason = format!(
+            "they ended after {step} of {} steps; standard input is read once, up \
+             to the end of its first archive; ask for fewer steps, or pipe one larger archive in",
+            self.steps
+        );
+        DatasetError::new(DataError::Stream { reason })
     }
 
     /// Whether nothing is left to do.
@@ -94,8 +215,25 @@ impl StepStrategy {
     /// Items trained on in an epoch.
     fn epoch_items(&self, epoch: usize) -> usize {
         let end = (epoch * self.evaluate_every).min(self.steps);
-        (end - (epoch - 1) * self.evaluate_every) * self.batch
+        (end - (epoch - 1) * self.evaluate_every) * self.step_items()
     }
+
+    /// Items of all ranks in a step.
+    fn step_items(&self) -> usize {
+        self.batch * self.ranks.world_size()
+    }
+}
+
+/// What all ranks know before a step.
+struct Agreed {
+    /// Labels of all.
+    labels: usize,
+    /// Tokens of all.
+    tokens: usize,
+    /// Whether one has no batch.
+    ended: bool,
+    /// Whether one was asked to stop.
+    stop: bool,
 }
 
 impl SupervisedLearningStrategy<Trainee> for StepStrategy {
@@ -111,98 +249,128 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
             interrupter,
             mut event_processor,
             event_store,
+            mut checkpointer,
             ..
         } = components;
-        let mut checkpointer = components.checkpointer;
+        let ranks = self.ranks;
+        let mut keep = |learner: &_, step, behind: &Option<_>, past: &_| {
+            if self.checkpoints.begin(step, behind.as_ref(), Some(past))
+                && let Some(checkpointer) = &mut checkpointer
+            {
+                checkpointer.checkpoint(learner, step, &event_store);
+            }
+            if self.checkpoints.failed() {
+                interrupter.fail(unwritten());
+            }
+        };
         let rest = train.slice(self.start * self.batch, train.num_items());
         let mut batches = rest.iter();
         let mut step = self.start;
-        let (mut behind, mut ended) = (None, false);
-        if self.evaluate_first {
+        let (mut behind, mut ended, mut stopped, mut past) = (None, false, false, self.past);
+        if self.evaluate_first && ranks.is_first() {
             let epoch = step.div_ceil(self.evaluate_every);
-            let model = learner.model().valid();
-            evaluate(&model, &valid, epoch, &mut event_processor, &interrupter);
+            evaluate(&learner, &valid, epoch, &mut event_processor, &interrupter);
         }
 
-        while step < self.steps && !ended && !interrupter.should_stop() {
+        // Whoever fails alone goes on without asking the others, and ends them.
+        let failed = || interrupter.error().is_some();
+        while step < self.steps && !ended && !stopped && !failed() {
             let epoch = step / self.evaluate_every + 1;
             let total_items = self.epoch_items(epoch);
             interrupter.fail_on_error(event_processor.process_train(LearnerEvent::StartSplit {
                 epoch_number: epoch,
                 total_items,
             }));
-            while step < self.steps && !interrupter.should_stop() {
-                let mut batch = match batches.next() {
-                    Some(Ok(batch)) => batch,
-                    Some(Err(error)) => {
+            while step < self.steps && !failed() {
+                let asked = Instant::now();
+                let batch = match batches.next().transpose() {
+                    Ok(batch) => batch,
+                    Err(error) => {
                         interrupter.fail(error);
                         break;
                     }
-                    None => {
-                        ended = true;
-                        break;
-                    }
                 };
+                let waited = asked.elapsed();
+                let agreed = self.agree(batch.as_ref(), &interrupter);
+                (ended, stopped) = (agreed.ended, agreed.stop);
+                let Some(mut batch) = batch.filter(|_| !ended && !stopped) else {
+                    break;
+                };
+                batch.labels_of_all = Some(agreed.labels);
+                batch.loss_scale = past.scale();
                 behind = batch.behind.take();
-                let output = learner.train_step(batch);
-                learner.lr_step();
-                learner.optimizer_step(output.grads);
                 step += 1;
+                let facts = self.watch.meter.facts(&batch, agreed.tokens, waited);
+                let output = carry_out(&mut learner, batch);
+                if past.note(&output) {
+                    self.tell_bad(step, past.bad, &output.faulty, &interrupter);
+                }
+                self.watch.meter.tell(facts, output.norm);
 
-                let done = (step - (epoch - 1) * self.evaluate_every) * self.batch;
+                let done = (step - (epoch - 1) * self.evaluate_every) * self.step_items();
                 let progress = Progress::new(done, total_items, Some(self.unit.to_owned()));
                 let lr = Some(learner.lr_current());
-                let item = TrainingItem::new(output.item, progress, Some(step), lr);
+                let item = TrainingItem::new(output, progress, Some(step), lr);
                 interrupter.fail_on_error(
                     event_processor.process_train(LearnerEvent::ProcessedItem(item)),
                 );
-                if step.is_multiple_of(self.checkpoint_every)
-                    && let Some(checkpointer) = &mut checkpointer
-                {
-                    self.keep_data_state(step, behind.as_ref(), &interrupter);
-                    checkpointer.checkpoint(&learner, step, &event_store);
+                if step.is_multiple_of(self.checkpoint_every) && !failed() {
+                    keep(&learner, step, &behind, &past);
                 }
                 if step.is_multiple_of(self.evaluate_every) {
                     break;
                 }
             }
             interrupter.fail_on_error(event_processor.process_train(LearnerEvent::EndSplit(epoch)));
-            if !interrupter.should_stop() {
-                evaluate(
-                    &learner.model().valid(),
-                    &valid,
-                    epoch,
-                    &mut event_processor,
-                    &interrupter,
-                );
+            if failed() {
+                break;
+            }
+            stopped = stopped || ranks.any(interrupter.should_stop());
+            if !stopped {
+                if ranks.is_first() {
+                    evaluate(&learner, &valid, epoch, &mut event_processor, &interrupter);
+                }
+                // One that is asked to stop meanwhile leaves it; it is made up for by whoever resumes.
+                stopped = ranks.any(interrupter.should_stop());
+            }
+            if !stopped {
                 interrupter
                     .fail_on_error(event_processor.process_train(LearnerEvent::EndEpoch(epoch)));
             }
         }
         // After the last step, and wherever the user stopped; not after an error, and not where the
         // run began.
-        if step > self.start
-            && interrupter.error().is_none()
-            && let Some(checkpointer) = &mut checkpointer
-        {
-            self.keep_data_state(step, behind.as_ref(), &interrupter);
-            checkpointer.checkpoint(&learner, step, &event_store);
+        if step > self.start && !failed() {
+            keep(&learner, step, &behind, &past);
+        }
+        if stopped && !interrupter.should_stop() {
+            interrupter.stop(Some("another rank was asked to stop"));
         }
         if ended {
-            let reason = format!(
-                "they ended after {step} of {} steps; standard input is read once, up \
-                 to the end of its first archive; ask for fewer steps, or pipe one larger archive in",
-                self.steps
-            );
-            interrupter.fail(DatasetError::new(DataError::Stream { reason }));
+            interrupter.fail(self.ended_too_soon(step));
         }
         interrupter.fail_on_error(event_processor.flush());
         (learner.model(), event_processor)
     }
 }
 
+/// What ends a run, and with it the other ranks, whose checkpoint cannot be written; why is told by others.
+fn unwritten() -> DatasetError {
+    DatasetError::new(std::io::Error::other("a checkpoint cannot be written"))
+}
+
+/// A step, which changes the weights if its gradient is finite, and the learning rate in any case.
+fn carry_out(learner: &mut Learner<Trainee>, batch: PolicyBatch) -> StepOutput {
+    let output = learner.train_step(batch);
+    learner.lr_step();
+    if output.item.norm.is_finite() {
+        learner.optimizer_step(output.grads);
+    }
+    output.item
+}
+
 fn evaluate(
-    model: &Trainee,
+    learner: &Learner<Trainee>,
     valid: &ValidLoader<Trainee>,
     epoch: usize,
     processor: &mut SupervisedTrainingEventProcessor<Trainee>,
@@ -215,6 +383,7 @@ fn evaluate(
         epoch_number: epoch,
         total_items: valid.num_items(),
     }));
+    let model = learner.model().valid().measured();
     let mut batches = valid.iter();
     let mut iteration = 0;
     while let Some(batch) = batches.next() {
@@ -222,8 +391,11 @@ fn evaluate(
             Ok(batch) => batch,
             Err(error) => return interrupter.fail(error),
         };
+        if interrupter.should_stop() {
+            return;
+        }
         iteration += 1;
-        let output = InferenceStep::step(model, batch);
+        let output = InferenceStep::step(&model, batch);
         let item = TrainingItem::new(output, batches.progress(), Some(iteration), None);
         interrupter.fail_on_error(processor.process_valid(LearnerEvent::ProcessedItem(item)));
     }

@@ -3,22 +3,60 @@
 use aki_model::Aki;
 use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::{Adaptor, LossInput};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 
-use super::clip::clip_global_norm;
-use super::metric::ExactMatchInput;
+use super::gradients::{GradientSum, clip_factor, global_norm, scaled};
+use super::metric::{ExactMatchInput, GradientNormInput};
 use crate::data::PolicyBatch;
-use crate::score::score;
+use crate::distributed::{Ranks, Shares, sum_gradients};
+use crate::optimizer::Average;
+use crate::score::{Scores, score, score_trailing};
+
+/// How a step is carried out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepConfig {
+    /// Highest global norm of the gradients; larger ones are scaled down.
+    pub clip_norm: f64,
+    /// Micro-batches that go through the network behind each other.
+    pub micro_batches: usize,
+    /// Threads that each of them is shared out to.
+    pub threads: usize,
+    /// Whether decoder blocks run again in the backward pass.
+    pub recompute: bool,
+    /// Decay of an average of the weights that stands in for them.
+    pub ema: Option<f64>,
+    /// Those who take the step together.
+    pub ranks: Ranks,
+    /// Whether each of them keeps a share of the optimizer's state.
+    pub shares: bool,
+}
+
+impl Default for StepConfig {
+    /// A whole batch at once, in one thread, with gradients of any norm.
+    fn default() -> Self {
+        Self {
+            clip_norm: f64::MAX,
+            micro_batches: 1,
+            threads: 1,
+            recompute: false,
+            ema: None,
+            ranks: Ranks::ALONE,
+            shares: false,
+        }
+    }
+}
 
 /// An [`Aki`] in training.
 #[derive(Module, Debug)]
 pub struct Trainee {
     aki: Aki,
-    clip_norm: f64,
-    threads: usize,
+    /// Its parameters have the ids of the network's, so whatever visits gradients visits `aki` alone.
+    average: Option<Average>,
+    #[module(skip)]
+    config: StepConfig,
 }
 
 /// What a step gives to the metrics.
@@ -27,29 +65,93 @@ pub struct StepOutput {
     losses: Tensor<1>,
     /// For each row, whether the answer is exactly right; measured in validation only.
     exact: Vec<bool>,
+    /// Global norm of the gradients before clipping; measured in training only.
+    pub(super) norm: f64,
+    /// If the norm is not finite, the samples whose losses are not.
+    pub(super) faulty: Vec<String>,
+}
+
+/// What comes of a part of a step's batch.
+struct Part {
+    grads: GradientsParams,
+    losses: Tensor<1>,
+    document_labels: Vec<usize>,
 }
 
 impl Trainee {
-    /// A network whose gradients are scaled down to a global norm of at most `clip_norm`, and whose
-    /// training steps are split over `threads`.
-    pub fn new(aki: Aki, clip_norm: f64, threads: usize) -> Self {
+    /// A network to be trained in such steps.
+    pub fn new(aki: Aki, config: StepConfig) -> Self {
         Self {
+            average: config.ema.map(|_| Average::new(&aki)),
             aki,
-            clip_norm,
-            threads,
+            config,
         }
     }
 
-    /// The network.
+    /// The network that came of it: the average of the weights if there is one, in their type.
     pub fn into_aki(self) -> Aki {
-        self.aki
+        match self.average {
+            Some(average) => average.into_type_of(&self.aki),
+            None => self.aki,
+        }
     }
 
-    /// The gradients of a part of a step's batch, as its share of the mean over `labels` labels.
-    fn part(self, input: &PolicyBatch, labels: usize) -> (GradientsParams, Tensor<1>) {
-        let scores = score(&self.aki, input).tokens;
-        let grads = scores.total.div_scalar(labels as f64).backward();
-        (GradientsParams::from_grads(grads, &self), scores.losses)
+    /// What is to be measured: the network that would come of it now.
+    pub(super) fn measured(self) -> Self {
+        let config = self.config;
+        Self {
+            aki: self.into_aki(),
+            average: None,
+            config,
+        }
+    }
+
+    /// The gradients of a part of a step's batch, of the sum of its losses times `scale`.
+    fn part(self, input: &PolicyBatch, scale: f64) -> Part {
+        let mut sum = GradientSum::default();
+        let mut add = |grads| sum.add(&self.aki, GradientsParams::from_grads(grads, &self.aki));
+        let scores = if self.config.recompute {
+            let (scores, trail, layout) = score_trailing(&self.aki, input);
+            let grads = scores.tokens.total.clone().mul_scalar(scale).backward();
+            trail.backward(self.aki.language(), &layout, grads, add);
+            scores
+        } else {
+            let scores = score(&self.aki, input);
+            add(scores.tokens.total.clone().mul_scalar(scale).backward());
+            scores
+        };
+        let Scores {
+            tokens,
+            document_labels,
+            ..
+        } = scores;
+        Part {
+            grads: sum.take(),
+            losses: tokens.losses,
+            document_labels,
+        }
+    }
+
+    /// The parts of a micro-batch, each in a thread.
+    fn parts(&self, inputs: &[PolicyBatch], scale: f64) -> Vec<Part> {
+        let device = self.devices().swap_remove(0);
+        // Burn's CPU backend leaves all but large matrix products to one core, so each part gets a
+        // thread (a step of the built-in run: 0.45 s in one, 0.28 s in two, on two cores) with a
+        // fork of the network, whose autodiff graph is its own.
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = inputs
+                .iter()
+                .map(|part| {
+                    let replica = self.clone().fork(&device);
+                    scope.spawn(move || alone(|| replica.part(part, scale)))
+                })
+                .collect();
+            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            workers.into_iter().map(join).collect()
+        })
     }
 }
 
@@ -68,52 +170,95 @@ impl TrainStep for Trainee {
     type Output = StepOutput;
 
     fn step(&self, input: PolicyBatch) -> TrainOutput<StepOutput> {
-        let labels = input.labels();
-        let parts = input.split(self.threads);
-        let device = self.devices().swap_remove(0);
-        // Burn's CPU backend leaves all but large matrix products to one core, so each part gets a
-        // thread (a step of the built-in run: 0.45 s in one, 0.28 s in two, on two cores) with a
-        // fork of the network, whose autodiff graph is its own.
-        let results: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = parts
-                .iter()
-                .map(|part| {
-                    let replica = self.clone().fork(&device);
-                    scope.spawn(move || alone(|| replica.part(part, labels)))
-                })
-                .collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            workers.into_iter().map(join).collect()
-        });
+        let StepConfig {
+            clip_norm,
+            micro_batches,
+            threads,
+            ranks,
+            ..
+        } = self.config;
+        let loss_scale = input.loss_scale;
+        // Each label counts the same, in whichever part of the batch, and on whichever rank, it is.
+        let labels = input.labels_of_all.unwrap_or_else(|| input.labels());
+        let scale = loss_scale / labels as f64;
+        let inputs = input.split(micro_batches * threads);
         // In the order of the parts, so that the sums do not depend on who was faster.
-        let mut sum = GradientsAccumulator::new();
-        let mut losses = Vec::new();
-        for (grads, part) in results {
-            sum.accumulate(self, grads);
-            losses.push(part);
+        let mut sum = GradientSum::default();
+        let (mut losses, mut document_labels) = (Vec::new(), Vec::new());
+        for inputs in inputs.chunks(threads) {
+            for part in self.parts(inputs, scale) {
+                sum.add(&self.aki, part.grads);
+                losses.push(part.losses);
+                document_labels.extend(part.document_labels);
+            }
         }
-        let item = StepOutput {
-            losses: Tensor::cat(losses, 0),
-            exact: Vec::new(),
+        let grads = sum_gradients(ranks, &self.aki, sum.take());
+        let losses = Tensor::cat(losses, 0);
+        // All ranks do the same about it, whatever their processors.
+        let norm = ranks.of_first(global_norm(&self.aki, &grads) / loss_scale);
+        let (grads, faulty) = if norm.is_finite() {
+            let factor = clip_factor(norm, clip_norm) / loss_scale;
+            (scaled(&self.aki, grads, factor), Vec::new())
+        } else {
+            let own = faulty(&inputs, &losses, &document_labels);
+            (grads, ranks.all(&own).concat())
         };
-        TrainOutput {
-            grads: sum.grads(),
-            item,
-        }
+        let losses = match ranks.are_several() {
+            true => mean_of_all(ranks, losses, labels),
+            false => losses,
+        };
+        let item = StepOutput {
+            losses,
+            exact: Vec::new(),
+            norm,
+            faulty,
+        };
+        TrainOutput { grads, item }
     }
 
     fn optimize(
-        self,
+        mut self,
         optim: &mut ModuleOptimizer,
         lr: ModuleLearningRate,
         grads: GradientsParams,
     ) -> Self {
-        let grads = clip_global_norm(&self, grads, self.clip_norm);
-        optim.step(lr, self, grads)
+        let average = self.average.take();
+        let mut stepped = if self.config.shares {
+            let shares = Shares::new(self.config.ranks, &self);
+            let own = shares.own(&self, grads);
+            shares.exchange(optim.step(lr, self, own))
+        } else {
+            optim.step(lr, self, grads)
+        };
+        if let (Some(average), Some(decay)) = (average, stepped.config.ema) {
+            stepped.average = Some(average.after(&stepped.aki, decay));
+        }
+        stepped
     }
+}
+
+/// The mean of the losses of all ranks, for the metrics.
+fn mean_of_all(ranks: Ranks, losses: Tensor<1>, labels: usize) -> Tensor<1> {
+    let device = losses.device();
+    let own = losses.into_data();
+    let mut sum = [own.iter::<f64>().sum()];
+    ranks.sum_f64(&mut sum);
+    Tensor::from_floats([(sum[0] / labels as f64) as f32], &device)
+}
+
+/// The keys of the samples whose losses are not finite.
+fn faulty(inputs: &[PolicyBatch], losses: &Tensor<1>, document_labels: &[usize]) -> Vec<String> {
+    let losses = losses.to_data();
+    let mut losses = losses.iter::<f32>();
+    let documents = inputs.iter().flat_map(|input| &input.batch.documents);
+    let mut keys = Vec::new();
+    for (document, &count) in documents.zip(document_labels) {
+        let bad = losses.by_ref().take(count).filter(|loss| !loss.is_finite());
+        if bad.count() > 0 {
+            keys.push(document.key.clone());
+        }
+    }
+    keys
 }
 
 impl InferenceStep for Trainee {
@@ -125,6 +270,8 @@ impl InferenceStep for Trainee {
         StepOutput {
             exact: scores.exact(),
             losses: scores.tokens.losses,
+            norm: 0.0,
+            faulty: Vec::new(),
         }
     }
 }
@@ -144,5 +291,11 @@ impl Adaptor<LossInput> for StepOutput {
 impl Adaptor<ExactMatchInput> for StepOutput {
     fn adapt(&self) -> ExactMatchInput {
         ExactMatchInput(self.exact.clone())
+    }
+}
+
+impl Adaptor<GradientNormInput> for StepOutput {
+    fn adapt(&self) -> GradientNormInput {
+        GradientNormInput(self.norm)
     }
 }

@@ -5,18 +5,20 @@
 //! one.
 
 use kuva::prelude::{
-    Figure, Layout, LegendPosition, LinePlot, Plot, ReferenceLine, ScatterPlot, SvgBackend, Theme,
+    Figure, Layout, LegendPosition, LinePlot, Plot, PngBackend, ReferenceLine, ScatterPlot,
+    SvgBackend, Theme,
 };
+use kuva::render::render::Scene;
 
 use super::jsonl::{Record, Split};
 
 /// Pixels of a panel; two of them fill a README's column at its full width.
-const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 320.0;
+pub(super) const WIDTH: f64 = 900.0;
+pub(super) const HEIGHT: f64 = 320.0;
 
 /// Both panels have these margins, so that their axes of steps stand one above the other.
-const MARGIN_LEFT: f64 = 80.0;
-const MARGIN_RIGHT: f64 = 30.0;
+pub(super) const MARGIN_LEFT: f64 = 80.0;
+pub(super) const MARGIN_RIGHT: f64 = 30.0;
 
 /// Training losses are averaged over this share of a stage's points: one part in 20 keeps the
 /// shape of warm-up and decay and hides the noise of single batches.
@@ -37,6 +39,21 @@ const BOUNDARY: &str = "#8c8c8c";
 ///
 /// NaN and values beyond 1e30 can't be drawn: they are left out and the picture says how many.
 pub fn draw(records: &[Record]) -> String {
+    SvgBackend::new().render_scene(&scene(records))
+}
+
+/// The same as a PNG picture, of twice as many pixels a side.
+///
+/// # Errors
+///
+/// What kuva says if it cannot.
+pub fn draw_png(records: &[Record]) -> Result<Vec<u8>, String> {
+    PngBackend::new()
+        .with_scale(2.0)
+        .render_scene(&scene(records))
+}
+
+fn scene(records: &[Record]) -> Scene {
     let stages = lay_out(records);
     // One step at least: an axis without length has no ticks.
     let end = stages
@@ -77,25 +94,24 @@ pub fn draw(records: &[Record]) -> String {
         .into_iter()
         .map(|layout| layout.with_x_label("step"))
         .collect();
-    let scene = Figure::new(layouts.len(), 1)
+    Figure::new(layouts.len(), 1)
         .with_cell_size(WIDTH, HEIGHT)
         .with_plots(plots)
         .with_layouts(layouts)
-        .render();
-    SvgBackend::new().render_scene(&scene)
+        .render()
 }
 
 /// The points of one stage that can be drawn, with steps counted from the start of the run.
-struct Stage<'a> {
+pub(super) struct Stage<'a> {
     name: &'a str,
-    start: f64,
-    length: f64,
-    train: Vec<(f64, f64)>,
-    valid: Vec<(f64, f64)>,
-    accuracy: Vec<(f64, f64)>,
+    pub(super) start: f64,
+    pub(super) length: f64,
+    pub(super) train: Vec<(f64, f64)>,
+    pub(super) valid: Vec<(f64, f64)>,
+    pub(super) accuracy: Vec<(f64, f64)>,
 }
 
-fn lay_out(records: &[Record]) -> Vec<Stage<'_>> {
+pub(super) fn lay_out(records: &[Record]) -> Vec<Stage<'_>> {
     let mut names: Vec<&str> = Vec::new();
     for record in records {
         if !names.contains(&record.stage.as_str()) {
@@ -132,7 +148,7 @@ fn drawable(value: f64) -> bool {
 }
 
 /// The mean of the points around each point, thinned to [`MOST_POINTS`].
-fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+pub(super) fn smooth(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let reach = points.len() / (2 * SMOOTHING);
     let stride = points.len().div_ceil(MOST_POINTS).max(1);
     let mean = |i: usize| {
@@ -255,17 +271,9 @@ mod tests {
     use super::*;
 
     fn record(stage: &str, step: usize, split: Split, loss: f64, accuracy: Option<f64>) -> Record {
-        let stage = stage.to_owned();
-        let (lr, samples_per_second, seconds) = (None, None, 0.0);
         Record {
-            stage,
-            step,
-            split,
-            loss,
             accuracy,
-            lr,
-            samples_per_second,
-            seconds,
+            ..Record::new(stage, step, split, loss, 0.0)
         }
     }
 
@@ -278,6 +286,20 @@ mod tests {
             assert!(!svg.contains(broken), "{broken} in the picture");
         }
         svg
+    }
+
+    #[test]
+    fn the_png_shows_the_same_in_more_pixels() {
+        let records = [1, 2, 3].map(|step| record("a", step, Split::Train, 1.0, None));
+        let png = draw_png(&records).unwrap();
+        let picture = aki_data::Picture::decode(&png, "curves.png").unwrap();
+        assert_eq!((picture.width, picture.height), (1840, 680));
+        let dark = picture.rgb.chunks(3).filter(|rgb| rgb[0] < 100).count();
+        assert!(
+            dark > 1000,
+            "{dark} dark pixels: the axes and their numbers"
+        );
+        assert!(draw_png(&[]).is_ok());
     }
 
     #[test]

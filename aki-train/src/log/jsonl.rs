@@ -84,8 +84,45 @@ pub struct Record {
     /// Samples trained on a second, since the last record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples_per_second: Option<f64>,
+    /// Tokens trained on a second, padding left out, since the last record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
+    /// Model FLOPs utilisation: the share, 0 to 1, of what the device computes at best, where that is
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfu: Option<f64>,
+    /// The share of the step, 0 to 1, that was spent waiting for its batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_wait: Option<f64>,
+    /// Global norm of the gradients before they were clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    /// Bytes in use: the device's, or on a CPU the process's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Seconds of training since the run began, pauses between its parts left out.
     pub seconds: f64,
+}
+
+impl Record {
+    /// A record of a loss alone.
+    pub fn new(stage: &str, step: usize, split: Split, loss: f64, seconds: f64) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            step,
+            split,
+            loss,
+            accuracy: None,
+            lr: None,
+            samples_per_second: None,
+            tokens_per_second: None,
+            mfu: None,
+            data_wait: None,
+            grad_norm: None,
+            memory: None,
+            seconds,
+        }
+    }
 }
 
 fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -265,14 +302,8 @@ mod tests {
 
     fn record(stage: &str, step: usize) -> Record {
         Record {
-            stage: stage.to_owned(),
-            step,
-            split: Split::Train,
-            loss: 0.5,
-            accuracy: None,
             lr: Some(1e-3),
-            samples_per_second: None,
-            seconds: 2.0,
+            ..Record::new(stage, step, Split::Train, 0.5, 2.0)
         }
     }
 
@@ -308,6 +339,20 @@ mod tests {
              \"seconds\":2.0}\n"
         );
         assert_eq!(read(&path).unwrap(), (vec![record("captions", 3)], false));
+    }
+
+    #[test]
+    fn what_a_step_took_is_written_and_read() {
+        let whole = Record {
+            tokens_per_second: Some(1e4),
+            mfu: Some(0.4),
+            data_wait: Some(0.01),
+            grad_norm: Some(1.5),
+            memory: Some(80 << 30),
+            ..record("a", 1)
+        };
+        let (_folder, path) = written(std::slice::from_ref(&whole));
+        assert_eq!(read(&path).unwrap().0, [whole]);
     }
 
     #[test]

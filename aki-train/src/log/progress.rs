@@ -1,4 +1,4 @@
-//! A progress bar for each stage: loss, accuracy, pictures a second, time left.
+//! A progress bar for each stage: loss, accuracy, speed, what a step takes, time left.
 
 use std::collections::HashMap;
 
@@ -10,6 +10,7 @@ use burn::train::renderer::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{Record, StepLog};
 use crate::config::StageConfig;
 
 /// Burn's renderer for a terminal that scrolls. Where there is no terminal, a line an evaluation.
@@ -26,18 +27,21 @@ pub(crate) struct ProgressRenderer {
     /// Whether there is something to measure on.
     measured: bool,
     training: bool,
+    /// Where the last step's record is found.
+    steps: StepLog,
 }
 
 impl ProgressRenderer {
-    /// A bar over a stage of `items`, of which `done` were done before, `base` of them in whole
-    /// epochs.
+    /// A bar over a stage of steps with `batch` items each, of which `start` were done before.
     pub(crate) fn new(
         stage: &StageConfig,
-        items: usize,
-        done: usize,
-        base: usize,
+        batch: usize,
+        start: usize,
         measured: bool,
+        steps: StepLog,
     ) -> Self {
+        let (items, done) = (stage.steps * batch, start * batch);
+        let base = start / stage.evaluate_every * stage.evaluate_every * batch;
         let bar = ProgressBar::new(items as u64);
         let unit = stage.unit();
         let template = format!(
@@ -63,6 +67,7 @@ impl ProgressRenderer {
             unit,
             measured,
             training: true,
+            steps,
         }
     }
 
@@ -76,11 +81,34 @@ impl ProgressRenderer {
     }
 
     fn message(&self) -> String {
-        match self.valid.get("Accuracy") {
-            Some(accuracy) => format!("loss {:.3}  valid {accuracy:.1} %", self.loss),
-            None => format!("loss {:.3}", self.loss),
+        let mut words = vec![format!("loss {:.3}", self.loss)];
+        if let Some(accuracy) = self.valid.get("Accuracy") {
+            words.push(format!("valid {accuracy:.1} %"));
         }
+        if let Some(record) = self.steps.last() {
+            words.extend(of_the_step(&record));
+        }
+        words.join("  ")
     }
+}
+
+/// What a step took, in words.
+fn of_the_step(record: &Record) -> impl Iterator<Item = String> {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let words = [
+        record.grad_norm.map(|norm| format!("norm {norm:.2}")),
+        record
+            .tokens_per_second
+            .map(|speed| format!("{speed:.0} tokens/s")),
+        record.mfu.map(|mfu| format!("MFU {}", percent(mfu))),
+        record
+            .memory
+            .map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9)),
+        record
+            .data_wait
+            .map(|share| format!("waits {}", percent(share))),
+    ];
+    words.into_iter().flatten()
 }
 
 impl MetricsRendererTraining for ProgressRenderer {
@@ -175,5 +203,36 @@ impl MetricsRenderer for ProgressRenderer {
     fn register_metric(&mut self, definition: MetricDefinition) {
         self.names
             .insert(definition.metric_id, definition.name.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Split;
+
+    #[test]
+    fn a_step_is_told_in_a_few_words() {
+        let record = Record {
+            grad_norm: Some(0.814),
+            tokens_per_second: Some(1234.5),
+            mfu: Some(0.41),
+            memory: Some(1_300_000_000),
+            data_wait: Some(0.014),
+            ..Record::new("a", 1, Split::Train, 1.0, 0.0)
+        };
+        let words: Vec<String> = of_the_step(&record).collect();
+        assert_eq!(
+            words,
+            [
+                "norm 0.81",
+                "1234 tokens/s",
+                "MFU 41 %",
+                "1.3 GB",
+                "waits 1 %"
+            ]
+        );
+        let nothing = Record::new("a", 1, Split::Train, 1.0, 0.0);
+        assert_eq!(of_the_step(&nothing).count(), 0);
     }
 }

@@ -10,8 +10,9 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split as BurnSplit};
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 
-use super::{EventWriter, JsonlWriter, Record, Split, read};
+use super::{EventWriter, JsonlWriter, Record, Split, StepFacts, StepLog, read, write_csv};
 use crate::TrainError;
+use crate::checkpoint::Checkpoints;
 use crate::learner::ExactMatch;
 
 /// Why logging stopped, if it did. Burn's loggers cannot fail, so it is left here and the run is
@@ -25,6 +26,9 @@ pub(crate) struct RunLogger {
     /// Samples trained on in a step.
     batch: usize,
     step: usize,
+    steps: StepLog,
+    /// What the device computes at best, in 10^12 floating-point operations a second, if it is known.
+    tflops: Option<f64>,
     names: HashMap<MetricId, String>,
     /// When the last training step was logged, for the next one's speed.
     last: Instant,
@@ -37,17 +41,21 @@ pub(crate) struct RunLogger {
     events: EventWriter,
     interrupter: Interrupter,
     fault: LogFault,
+    /// Told of validation losses, by which the best are kept.
+    checkpoints: Checkpoints,
 }
 
 impl RunLogger {
-    /// A logger for a stage that goes on after `step` steps.
+    /// A logger for a stage of samples by `batch` that goes on after `step` steps. `steps` is what those
+    /// tell beside Burn's metrics.
     pub(crate) fn new(
         run_dir: &Path,
         stage: &str,
-        step: usize,
-        batch: usize,
+        (step, batch): (usize, usize),
+        (steps, tflops): (StepLog, Option<f64>),
         interrupter: Interrupter,
         fault: LogFault,
+        checkpoints: Checkpoints,
     ) -> Result<Self, TrainError> {
         let path = run_dir.join("metrics.jsonl");
         let jsonl = JsonlWriter::append(&path)?;
@@ -59,6 +67,8 @@ impl RunLogger {
             stage: stage.to_owned(),
             batch,
             step,
+            steps,
+            tflops,
             names: HashMap::new(),
             last: Instant::now(),
             before: records.last().map_or(0.0, |record| record.seconds),
@@ -68,6 +78,7 @@ impl RunLogger {
             events,
             interrupter,
             fault,
+            checkpoints,
         })
     }
 
@@ -81,7 +92,12 @@ impl RunLogger {
             ("loss", Some(record.loss)),
             ("accuracy", record.accuracy),
             ("lr", record.lr),
+            ("grad_norm", record.grad_norm),
             ("samples_per_second", record.samples_per_second),
+            ("tokens_per_second", record.tokens_per_second),
+            ("mfu", record.mfu),
+            ("data_wait", record.data_wait),
+            ("memory", record.memory.map(|bytes| bytes as f64)),
         ];
         for (name, value) in scalars {
             let Some(value) = value else { continue };
@@ -94,13 +110,56 @@ impl RunLogger {
         self.events.flush().map_err(self.failed())
     }
 
+    /// The record of a training step that has just ended.
+    fn trained(&mut self, loss: f64, lr: Option<f64>) -> Record {
+        let elapsed = self.last.elapsed().as_secs_f64().max(1e-9);
+        self.last = Instant::now();
+        let record = Record {
+            lr,
+            samples_per_second: Some(self.batch as f64 / elapsed),
+            ..Record::new(&self.stage, self.step, Split::Train, loss, self.seconds())
+        };
+        let Some(facts) = self.steps.take() else {
+            return record;
+        };
+        let StepFacts {
+            tokens,
+            wait,
+            norm,
+            flops,
+            memory,
+        } = facts;
+        let used = |tflops: f64| Some(flops? / elapsed / (tflops * 1e12));
+        Record {
+            tokens_per_second: Some(tokens as f64 / elapsed),
+            mfu: self.tflops.and_then(used),
+            data_wait: Some((wait.as_secs_f64() / elapsed).min(1.0)),
+            grad_norm: norm,
+            memory,
+            ..record
+        }
+    }
+
+    /// Writes the table anew, or stops the run.
+    fn put_table(&mut self) {
+        let records = read(&self.run_dir.join("metrics.jsonl")).map_err(TrainError::from);
+        let written = records.and_then(|(records, _)| write_csv(&self.run_dir, &records));
+        if let Err(error) = written {
+            self.fail(error);
+        }
+    }
+
     /// Writes a record, or stops the run.
     fn put(&mut self, record: &Record) {
         if let Err(error) = self.write(record) {
-            let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-            fault.get_or_insert(error);
-            self.interrupter.stop(Some("the logs cannot be written"));
+            self.fail(error);
         }
+    }
+
+    fn fail(&self, error: TrainError) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.get_or_insert(error);
+        self.interrupter.stop(Some("the logs cannot be written"));
     }
 
     fn failed(&self) -> impl FnOnce(std::io::Error) -> TrainError + use<> {
@@ -130,18 +189,9 @@ impl MetricLogger for RunLogger {
                 // The update at an epoch's end has final values only and is no step.
                 let Some(&loss) = now.get("Loss") else { return };
                 self.step += 1;
-                let speed = self.batch as f64 / self.last.elapsed().as_secs_f64().max(1e-9);
-                self.last = Instant::now();
-                self.put(&Record {
-                    stage: self.stage.clone(),
-                    step: self.step,
-                    split: Split::Train,
-                    loss,
-                    accuracy: None,
-                    lr: now.get("Learning Rate").copied(),
-                    samples_per_second: Some(speed),
-                    seconds: self.seconds(),
-                });
+                let record = self.trained(loss, now.get("Learning Rate").copied());
+                self.steps.set_last(&record);
+                self.put(&record);
             }
             BurnSplit::Valid => self.valid.extend(last),
             BurnSplit::Test(_) => {}
@@ -174,15 +224,11 @@ impl MetricLogger for RunLogger {
             .remove(ExactMatch::NAME)
             .map(|percent| percent / 100.0);
         self.put(&Record {
-            stage: self.stage.clone(),
-            step: self.step,
-            split: Split::Valid,
-            loss,
             accuracy,
-            lr: None,
-            samples_per_second: None,
-            seconds: self.seconds(),
+            ..Record::new(&self.stage, self.step, Split::Valid, loss, self.seconds())
         });
+        self.checkpoints.measured(self.step, loss);
+        self.put_table();
         // The pause for the evaluation is no part of the next step's speed.
         self.last = Instant::now();
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use aki_data::{Picture, Sample, Target};
 use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
+use aki_model::weights;
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -17,10 +18,15 @@ use crate::log::read;
 use crate::report::{Example, Report, StageResult};
 
 impl Run<'_> {
-    /// Writes the model, measures it and writes the report.
-    pub(super) fn finish(&self, aki: &Aki) -> Result<Outcome, TrainError> {
+    /// Writes the model, and its adapters by themselves if it has any, measures it and writes the report.
+    pub(super) fn finish(&self, aki: Aki) -> Result<Outcome, TrainError> {
         let RunConfig { run_dir, .. } = self.config;
         let folder = run_dir.join("model");
+        if aki.language().has_adapters() {
+            weights::save_adapters(aki.language(), "lang_model.", &run_dir.join("adapter"))?;
+        }
+        // What is measured is what is used from now on.
+        let aki = &aki.merged();
         ModelFolder::finish(&folder, aki)?;
         let interrupted = || {
             Ok(Outcome::Interrupted {

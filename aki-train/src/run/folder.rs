@@ -8,7 +8,7 @@ use crate::config::RunConfig;
 use crate::folder::write_file;
 
 /// Creates the run folder and keeps others out of it.
-pub(super) fn claim(run_dir: &Path) -> Result<File, TrainError> {
+pub(crate) fn claim(run_dir: &Path) -> Result<File, TrainError> {
     std::fs::create_dir_all(run_dir).map_err(TrainError::io("create", run_dir))?;
     let path = run_dir.join(".lock");
     let lock = File::create(&path).map_err(TrainError::io("create", &path))?;
@@ -24,23 +24,10 @@ pub(super) fn claim(run_dir: &Path) -> Result<File, TrainError> {
 /// Writes `config.toml` into a new run folder, or checks that it is that of the run already there.
 pub(super) fn keep_config(config: &RunConfig) -> Result<(), TrainError> {
     let path = config.run_dir.join("config.toml");
-    let text = config.to_toml();
-    let old = match std::fs::read_to_string(&path) {
-        Ok(old) => old,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write_file(&path, text.as_bytes());
-        }
-        Err(error) => return Err(TrainError::io("read", &path)(error)),
-    };
-    if old == text {
-        return Ok(());
+    if !path.exists() {
+        return write_file(&path, config.to_toml().as_bytes());
     }
-    let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
-    let mut keys = Vec::new();
-    differences("", &parse(&old).into(), &parse(&text).into(), &mut keys);
-    // None changes what is learned, and a run that stopped over its data is to go on.
-    let free = ["run_dir", "data.workers", "data.max_bad_share"];
-    keys.retain(|key| !free.contains(&key.as_str()) && !key.starts_with("data.remote"));
+    let keys = other_keys(&config.run_dir, config)?;
     if keys.is_empty() {
         return Ok(());
     }
@@ -48,6 +35,30 @@ pub(super) fn keep_config(config: &RunConfig) -> Result<(), TrainError> {
         path: config.run_dir.clone(),
         keys,
     })
+}
+
+/// The settings that decide a result and differ between the run in a folder and `config`.
+pub(super) fn other_keys(run_dir: &Path, config: &RunConfig) -> Result<Vec<String>, TrainError> {
+    let path = run_dir.join("config.toml");
+    let old = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+    let new = config.to_toml();
+    if old == new {
+        return Ok(Vec::new());
+    }
+    let parse = |text: &str| text.parse::<toml::Table>().unwrap_or_default();
+    let mut keys = Vec::new();
+    differences("", &parse(&old).into(), &parse(&new).into(), &mut keys);
+    // None changes what is learned, and a run that stopped over its data is to go on.
+    let free = [
+        "run_dir",
+        "data.workers",
+        "data.max_bad_share",
+        "training.max_bad_steps",
+        "training.keep_last",
+        "training.keep_best",
+    ];
+    keys.retain(|key| !free.contains(&key.as_str()) && !key.starts_with("data.remote"));
+    Ok(keys)
 }
 
 /// The dotted keys whose values differ.

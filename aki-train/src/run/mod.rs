@@ -1,8 +1,10 @@
 //! A run from beginning to end, or from where it was left.
 
+mod begin;
 mod finish;
 mod folder;
 mod stage;
+mod start;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -10,9 +12,7 @@ use std::sync::Arc;
 use aki_data::datasets::Skipped;
 use aki_data::sources::Source;
 use aki_data::{Batcher, Order, Sample, Target, Template, Tokenizer, read_shards};
-use aki_model::Aki;
 use aki_model::attention::Policy;
-use aki_model::weights::{self, Checkpoint as Weights};
 use burn::tensor::{DType, Device};
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
@@ -21,10 +21,14 @@ use crate::TrainError;
 use crate::checkpoint;
 use crate::config::{RunConfig, StageConfig};
 use crate::data::{Loader, NORM, Samples};
-use crate::folder::{FolderConfig, ModelFolder, find};
+use crate::distributed::Ranks;
+use crate::folder::{FolderConfig, ModelFolder};
+use crate::optimizer::Groups;
 use crate::report::Report;
 
-use folder::{claim, keep_config};
+pub use begin::Begin;
+pub(crate) use folder::claim;
+use folder::keep_config;
 
 /// How a run is carried out.
 pub struct RunOptions {
@@ -32,12 +36,19 @@ pub struct RunOptions {
     pub device: Device,
     /// The device as the user named it.
     pub device_name: String,
+    /// What the device computes at best, in 10^12 floating-point operations a second, if the share of it
+    /// that training reaches is to be told.
+    pub tflops: Option<f64>,
     /// Stops the run when asked.
     pub interrupter: Interrupter,
     /// Makes the renderer of a stage; without one, progress bars.
     pub renderer: Option<fn(Interrupter) -> Box<dyn MetricsRenderer>>,
+    /// Where the run begins.
+    pub begin: Begin,
     /// Told what the user should know: samples skipped, where a run is resumed.
     pub notice: fn(&str),
+    /// Those who carry it out together, each with these options of its own.
+    pub ranks: Ranks,
 }
 
 /// How a run ended.
@@ -54,29 +65,52 @@ pub enum Outcome {
         /// The stage, or `evaluation`.
         stage: String,
     },
+    /// It is complete, and rank 0 has the result.
+    Helped,
 }
 
-/// Carries out a run, resuming what its folder already holds.
+/// Carries out a run, from where its options say that it begins. Rank 0 decides, writes and tells; the
+/// others' folder has to be the same.
 ///
 /// # Errors
 ///
 /// [`TrainError`] if the run cannot begin or go on. What was done stays in the folder.
 pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainError> {
+    let ranks = options.ranks;
+    let mut report = None;
     // First, since a complete run needs none of its data.
-    if let Some(report) = Report::read(&config.run_dir)? {
-        keep_config(config)?;
-        return Ok(Outcome::Complete {
+    let complete = ranks.first(|| {
+        if options.begin == Begin::Resume {
+            report = Report::read(&config.run_dir)?;
+        }
+        if report.is_some() {
+            keep_config(config)?;
+        }
+        Ok(report.is_some())
+    })?;
+    if complete {
+        return Ok(report.map_or(Outcome::Helped, |report| Outcome::Complete {
             report: Box::new(report),
             fresh: false,
-        });
+        }));
     }
     let run = Run::prepare(config, options)?;
-    let begun = checkpoint::newest(&config.run_dir, &config.stage)?;
+    let begun = ranks.first(|| {
+        let begun = checkpoint::resume(&config.run_dir, &config.stage, options.notice)?;
+        if let Some((_, found)) = &begun {
+            found.fits(ranks.world_size())?;
+        }
+        Ok(begun)
+    })?;
     let mut aki = match &begun {
         // The checkpoint has all weights; those the run started with may be gone.
         Some(_) if config.start.is_some() => run.undrawn(),
         _ => run.fresh_model()?,
     };
+    aki = run.adapted(aki);
+    for stage in config.stage.iter().filter(|stage| stage.steps > 0) {
+        Groups::new(stage, &aki)?;
+    }
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
     for (index, stage) in config.stage.iter().enumerate().skip(first) {
         if stage.steps == 0 {
@@ -103,7 +137,12 @@ pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainE
             }
         }
     }
-    run.finish(&aki)
+    let outcome = match ranks.is_first() {
+        true => run.finish(aki)?,
+        false => Outcome::Helped,
+    };
+    ranks.barrier();
+    Ok(outcome)
 }
 
 /// What stays the same through a run.
@@ -116,12 +155,20 @@ struct Run<'a> {
     test: Vec<Sample>,
     /// All of the run, if a stage learns from them.
     sources: Vec<Source>,
-    /// Held while the run folder is in use.
-    _lock: File,
+    /// Held by rank 0 while the run folder is in use.
+    _lock: Option<File>,
 }
 
 impl<'a> Run<'a> {
     fn prepare(config: &'a RunConfig, options: &'a RunOptions) -> Result<Self, TrainError> {
+        let precision = DType::from(config.training.precision.dtype());
+        if !options.device.supports_dtype(precision) {
+            let (device, name) = (&options.device_name, precision.name());
+            return Err(TrainError::Setting {
+                key: "training.precision".to_owned(),
+                reason: format!("{device} does not compute in {name}; f32 always does"),
+            });
+        }
         let tokenizer = config.text.open_tokenizer()?;
         config
             .model
@@ -149,7 +196,12 @@ impl<'a> Run<'a> {
             [] => (Vec::new(), Vec::new()),
             shards => set_aside(read(shards)?, config.data.valid_samples)?,
         };
-        let mut test = read(&config.data.test)?;
+        let first = options.ranks.is_first();
+        // Rank 0 measures.
+        let mut test = match first {
+            true => read(&config.data.test)?,
+            false => Vec::new(),
+        };
         if config.evaluation.samples > 0 {
             test.truncate(config.evaluation.samples);
         }
@@ -167,8 +219,22 @@ impl<'a> Run<'a> {
             tell_left_out(source, options.notice);
             config.judge(source)?;
         }
-        let lock = claim(&config.run_dir)?;
-        keep_config(config)?;
+        // For what is wrong with their patterns, before the run has a folder.
+        let base_vocab = tokenizer.base_vocab();
+        let network = config.model.undrawn(base_vocab, &options.device);
+        // With adapters, patterns are held against the network that has them, before the first stage.
+        for stage in active().filter(|_| config.training.lora.is_none()) {
+            Groups::new(stage, &network)?;
+        }
+        let claim = || {
+            options
+                .begin
+                .claim(config, options.ranks.world_size(), options.notice)
+        };
+        let lock = first.then(claim).transpose()?;
+        if first {
+            keep_config(config)?;
+        }
         let tokenizer = Arc::new(tokenizer);
         let run = Self {
             config,
@@ -186,8 +252,10 @@ impl<'a> Run<'a> {
                 run.fitting(stage, target, false)?;
             }
         }
-        let model = run.config.run_dir.join("model");
-        ModelFolder::begin(&model, &run.folder_config(), &run.tokenizer)?;
+        if first {
+            let model = run.config.run_dir.join("model");
+            ModelFolder::begin(&model, &run.folder_config(), &run.tokenizer)?;
+        }
         Ok(run)
     }
 
@@ -209,23 +277,6 @@ impl<'a> Run<'a> {
         trained.map_or(Policy::Mma, |stage| stage.attention)
     }
 
-    /// The network that the first stage begins with.
-    fn fresh_model(&self) -> Result<Aki, TrainError> {
-        let RunOptions { device, .. } = self.options;
-        let Some(start) = &self.config.start else {
-            device.seed(self.config.seed);
-            return Ok(self.config.model.init(self.tokenizer.base_vocab(), device));
-        };
-        let weights = Weights::open(&find(start)?)?;
-        Ok(weights::load(self.undrawn(), &weights, Some(DType::F32))?)
-    }
-
-    /// The network without weights.
-    fn undrawn(&self) -> Aki {
-        let base_vocab = self.tokenizer.base_vocab();
-        self.config.model.undrawn(base_vocab, &self.options.device)
-    }
-
     /// Batches of samples: shuffled and augmented for training, where `order` says how; as they
     /// stand otherwise.
     fn loader(
@@ -237,13 +288,14 @@ impl<'a> Run<'a> {
         order: Option<Order>,
         batch: usize,
     ) -> Loader<Samples> {
-        let items = match order {
-            Some(_) => stage.steps * stage.batch,
-            None => samples.len(),
+        let (items, ranks) = match order {
+            Some(_) => (stage.steps * stage.batch, self.options.ranks),
+            None => (samples.len(), Ranks::ALONE),
         };
         let batcher = self.batcher(stage, target, order.is_some());
         let samples = samples.into_iter().cloned().collect();
-        Loader::new(Samples::new(samples, order, batcher, policy, batch), items)
+        let samples = Samples::new(samples, order, batcher, policy, batch);
+        Loader::new(samples.shared_out(ranks), items)
     }
 
     fn batcher(&self, stage: &StageConfig, target: Target, training: bool) -> Batcher {

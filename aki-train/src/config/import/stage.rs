@@ -70,6 +70,7 @@ pub(super) fn stage(
         "[[stage]]\nname = \"sft\"\ntarget = \"sources\"\nattention = \"mma\"\nsteps = {steps}\n\
          batch = {batch}\nmax_text_len = {length}\nthreads = 1\n\
          evaluate_every = 1000\ncheckpoint_every = {checkpoints}\naugmentation = \"reference\"\n\
+         freeze = [\"vision_encoder.*\"]\n\
          optimizer = {{ lr = {lr:?}, min_lr = {min_lr:?}, warmup_steps = {warmup}, \
          weight_decay = {decay:?}, clip_norm = 1.0 }}\n"
     ))

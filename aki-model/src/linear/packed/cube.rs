@@ -1,0 +1,68 @@
+//! Products with a packed matrix on GPUs: it is unpacked whole, for as long as the product takes.
+
+use burn::backend::TensorMetadata;
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::Shape;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::*;
+
+use super::blocks::{BLOCK, Bits};
+use super::ops::PackedOps;
+
+impl PackedOps for CubeBackend {
+    fn packed_product(x: CubeTensor, words: CubeTensor, bits: Bits, turned: bool) -> CubeTensor {
+        let words = into_contiguous(words);
+        let [height, line] = words.shape().dims();
+        let shape = Shape::new([height, bits.numbers(line)]);
+        let client = words.client.clone();
+        let handle = client.empty(shape.num_elements() * x.dtype.size());
+        let (device, dtype) = (words.device.clone(), x.dtype);
+        let matrix = CubeTensor::new_contiguous(client.clone(), device, shape, handle, dtype);
+        // A unit has a word of numbers.
+        let units = height * line / (bits.count() + 1) * bits.count();
+        let cube = CubeDim::new_1d(256);
+        unpack::launch(
+            &client,
+            calculate_cube_count_elemwise(&client, units, cube),
+            cube,
+            words.into_buffer_arg(),
+            matrix.clone().into_buffer_arg(),
+            bits.count(),
+            dtype_to_storage_type(dtype),
+        );
+        let matrix = match turned {
+            true => matrix,
+            false => CubeBackend::float_swap_dims(matrix, 0, 1),
+        };
+        CubeBackend::float_matmul(x, matrix)
+    }
+}
+
+/// A word a unit; see [`super::blocks`].
+#[cube(launch)]
+fn unpack<F: Float>(
+    words: &[i32],
+    numbers: &mut [F],
+    #[comptime] bits: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let in_word = comptime!(BLOCK / bits);
+    let word = ABSOLUTE_POS;
+    let first = word * in_word;
+    if first < numbers.len() {
+        let block = word / bits * comptime!(bits + 1);
+        let scale = f32::reinterpret(words[block]);
+        let packed = u32::cast_from(words[block + 1 + word % bits]);
+        #[unroll]
+        for index in 0..in_word {
+            let shift = comptime!((index * bits) as u32);
+            let stored = (packed >> shift) & comptime!(u32::MAX >> (32 - bits as u32));
+            let zero = comptime!((1u32 << (bits - 1)) as f32);
+            numbers[first + index] = F::cast_from(scale * (f32::cast_from(stored) - zero));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Frozen matrices in 8 or 4 bits a number, unpacked for one product at a time.
+//!
+//! Burn's own quantised tensors are not used: on its CPU backend they take 8 bits a number at least,
+//! and, being parameters of floats, they would meet every walk through a network that casts, averages
+//! or counts its floats. Words are integers, which such walks pass by.
+
+mod blocks;
+#[cfg(feature = "cube")]
+#[allow(
+    clippy::used_underscore_binding,
+    reason = "CubeCL reads the dtype of a kernel, the kernel itself does not"
+)]
+mod cube;
+#[cfg(feature = "flex")]
+mod flex;
+mod ops;
+
+use burn::backend::Dispatch;
+use burn::module::{Module, Param, ParamId};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+
+pub use blocks::{BLOCK, Bits};
+pub use ops::PackedOps;
+
+/// A frozen matrix `[from, to]`, packed. The blocks lie along `from`.
+#[derive(Module, Debug)]
+pub struct PackedMatrix {
+    /// `[to, words of a row]`.
+    words: Param<Tensor<2, Int>>,
+    #[module(skip)]
+    bits: Bits,
+}
+
+impl PackedMatrix {
+    /// Packs `[from, to]`.
+    ///
+    /// # Panics
+    ///
+    /// If `from` is no multiple of [`BLOCK`].
+    pub fn new(weight: Tensor<2>, bits: Bits) -> Self {
+        let device = weight.device();
+        let [from, to] = weight.dims();
+        assert_eq!(from % BLOCK, 0, "{from} inputs are not whole blocks");
+        let numbers = weight.inner().transpose().cast(FloatDType::F32).into_data();
+        let numbers: Vec<f32> = numbers.iter::<f32>().collect();
+        let words = TensorData::new(blocks::pack(&numbers, bits), [to, bits.words(from)]);
+        let words = Tensor::from_data(words, (&device, DType::I32));
+        Self {
+            words: Param::initialized(ParamId::new(), words),
+            bits,
+        }
+    }
+
+    /// `[from, to]`.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        let [to, line] = self.words.dims();
+        [self.bits.numbers(line), to]
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.words.device()
+    }
+
+    /// `x W` over the last axis of `x`.
+    ///
+    /// # Panics
+    ///
+    /// If the last axis of `x` is not `from` long.
+    pub fn product<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let words = self.words.val();
+        let [to, line] = words.dims();
+        let (from, mut shape) = (self.bits.numbers(line), x.dims());
+        assert_eq!(shape[D - 1], from, "linear: the weight is {from} wide");
+        let rows = shape[..D - 1].iter().product::<usize>();
+        let y = Dispatch::packed_product(
+            x.reshape([rows, from]).into_dispatch(),
+            words.into_dispatch(),
+            self.bits,
+            false,
+        );
+        shape[D - 1] = to;
+        Tensor::<2>::from_dispatch(y).reshape(shape)
+    }
+
+    /// The matrix in f32, `[from, to]`, seen through a transposed view as loaded ones are.
+    pub fn unpacked(&self) -> Tensor<2> {
+        let words = self.words.val();
+        let device = words.device();
+        let [to, line] = words.dims();
+        let words: Vec<i32> = words.inner().into_data().iter::<i32>().collect();
+        let mut numbers = Vec::with_capacity(to * self.bits.numbers(line));
+        blocks::unpack_onto(&mut numbers, &words, self.bits);
+        let data = TensorData::new(numbers, [to, self.bits.numbers(line)]);
+        Tensor::<2>::from_data(data, (&device, DType::F32)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DeviceKind, DeviceType, Distribution};
+
+    use super::*;
+
+    /// The CPU, and a GPU if there is one; Mesa's software driver will do.
+    fn devices() -> Vec<Device> {
+        let mut devices = vec![Device::flex()];
+        if Device::enumerate(DeviceType::Wgpu).into_vec().is_empty() {
+            eprintln!("skipped on GPUs: no WGPU adapter");
+        } else {
+            devices.push(Device::wgpu(DeviceKind::DefaultDevice));
+        }
+        devices
+    }
+
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter().collect()
+    }
+
+    fn random<const D: usize>(shape: [usize; D]) -> TensorData {
+        let uniform = Distribution::Uniform(-1.0, 1.0);
+        Tensor::<D>::random(shape, uniform, &Device::flex()).into_data()
+    }
+
+    #[track_caller]
+    fn assert_near(ours: &[f32], expected: &[f32], tolerance: f32) {
+        assert_eq!(ours.len(), expected.len());
+        let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        let off = ours.iter().zip(expected).map(|(a, b)| (a - b).abs());
+        let off = off.fold(0.0, f32::max);
+        assert!(off <= tolerance * largest, "{off} of {largest}");
+    }
+
+    /// On the CPU sizes on both sides of its kernel's tile.
+    #[test]
+    fn products_and_gradients_are_those_of_the_unpacked_matrix() {
+        let sizes = [(64, 37, 3), (32, 5, 1), (1056, 530, 12)];
+        for (device, sizes) in devices().into_iter().zip([&sizes[..], &sizes[..1]]) {
+            for &(from, to, rows) in sizes {
+                for bits in [Bits::Eight, Bits::Four] {
+                    let weight = Tensor::from_data(random([from, to]), &device);
+                    let packed = PackedMatrix::new(weight.clone(), bits);
+                    assert_eq!(packed.dims(), [from, to]);
+                    let dense = packed.unpacked();
+                    let half_a_step = 0.5 / (bits.zero() - 1) as f32;
+                    assert_near(
+                        &numbers(dense.clone()),
+                        &numbers(weight),
+                        half_a_step + 1e-6,
+                    );
+
+                    let device = device.clone().autodiff();
+                    let packed = packed.train();
+                    let x = Tensor::<3>::from_data(random([1, rows, from]), &device).require_grad();
+                    let y_grad = Tensor::<3>::from_data(random([1, rows, to]), &device);
+                    let y = packed.product(x.clone());
+                    let expected = x.clone().inner().matmul(dense.clone().unsqueeze::<3>());
+                    assert_near(&numbers(y.clone().inner()), &numbers(expected), 1e-5);
+
+                    let gradients = (y * y_grad.clone()).sum().backward();
+                    let gradient = x.grad(&gradients).unwrap();
+                    let expected = y_grad.inner().matmul(dense.transpose().unsqueeze::<3>());
+                    assert_near(&numbers(gradient), &numbers(expected), 1e-5);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn half_precision_is_summed_in_f32() {
+        let device = Device::flex();
+        let weight = Tensor::from_data(random([64, 40]), &device);
+        let packed = PackedMatrix::new(weight, Bits::Eight);
+        let x = Tensor::<2>::from_data(random([9, 64]), &device).cast(FloatDType::BF16);
+        let y = packed.product(x.clone());
+        assert_eq!(y.dtype(), DType::BF16);
+        let expected = x.cast(FloatDType::F32).matmul(packed.unpacked());
+        // Half a step of bf16, of each number.
+        for (y, expected) in numbers(y).into_iter().zip(numbers(expected)) {
+            assert!(
+                (y - expected).abs() <= expected.abs() / 256.0 + 1e-6,
+                "{y} {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! A checkpoint on disk.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use aki_data::mixture::BatchState;
+use aki_model::Aki;
+use burn::module::Module;
+use burn::optim::OptimizerRecord;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::store::{ModuleRecord, RecordError};
+use burn::train::Learner;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::manifest::{Fault, MANIFEST, Manifest};
+use super::rank::{DATA, MODEL, Rank, SCHEDULE, STATE};
+use super::resume::{PARTIAL, remove};
+use crate::TrainError;
+use crate::config::{RunConfig, StageConfig, TrainingConfig};
+use crate::files::sync_folder_of;
+use crate::learner::{StepConfig, Trainee};
+
+/// A checkpoint on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its folder.
+    pub path: PathBuf,
+    /// The stage it was taken in.
+    pub stage: String,
+    /// Steps of that stage that were done.
+    pub step: usize,
+}
+
+/// The folder of a stage's checkpoints.
+pub(super) fn stage_folder(run_dir: &Path, stage: &str) -> PathBuf {
+    run_dir.join("checkpoints").join(stage)
+}
+
+/// The name of a checkpoint's folder.
+pub(super) fn step_name(step: usize) -> String {
+    format!("step-{step:06}")
+}
+
+/// All folders of a stage that have a checkpoint's name, oldest first; some may be damaged.
+pub(super) fn folders(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> {
+    let folder = stage_folder(run_dir, stage);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(TrainError::io("list", &folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(TrainError::io("list", &folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let step = name.and_then(|name| name.strip_prefix("step-")?.parse().ok());
+        if let Some(step) = step {
+            found.push(Checkpoint {
+                path,
+                stage: stage.to_owned(),
+                step,
+            });
+        }
+    }
+    found.sort_by_key(|checkpoint| checkpoint.step);
+    Ok(found)
+}
+
+/// Checkpoints of one stage that have a manifest, oldest first. What else they have is looked at when
+/// they are read.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if the folder cannot be listed.
+pub fn list(run_dir: &Path, stage: &str) -> Result<Vec<Checkpoint>, TrainError> {
+    let mut found = folders(run_dir, stage)?;
+    found.retain(|checkpoint| Checkpoint::is_at(&checkpoint.path));
+    Ok(found)
+}
+
+/// The last of a run's stages that has a checkpoint, and its newest one.
+///
+/// # Errors
+///
+/// [`TrainError::Io`] if a folder cannot be listed.
+pub fn newest(
+    run_dir: &Path,
+    stages: &[StageConfig],
+) -> Result<Option<(usize, Checkpoint)>, TrainError> {
+    for (index, stage) in stages.iter().enumerate().rev() {
+        if let Some(newest) = list(run_dir, &stage.name)?.pop() {
+            return Ok(Some((index, newest)));
+        }
+    }
+    Ok(None)
+}
+
+/// Copies a checkpoint into another run; it appears there when it is whole.
+pub(crate) fn copy(from: &Checkpoint, run_dir: &Path) -> Result<(), TrainError> {
+    let stage = stage_folder(run_dir, &from.stage);
+    let folder = stage.join(step_name(from.step));
+    let partial = folder.with_extension(PARTIAL);
+    // What an earlier attempt left.
+    remove(&partial)?;
+    remove(&folder)?;
+    std::fs::create_dir_all(&partial).map_err(TrainError::io("create", &partial))?;
+    let manifest = from.manifest()?;
+    let names = manifest.files.iter().map(|file| file.name.as_str());
+    for name in names.chain([MANIFEST]) {
+        let to = partial.join(name);
+        std::fs::copy(from.path.join(name), &to)
+            .and_then(|_| std::fs::File::open(&to)?.sync_all())
+            .map_err(TrainError::io("write", &to))?;
+    }
+    sync_folder_of(&partial.join(MANIFEST))
+        .and_then(|()| std::fs::rename(&partial, &folder))
+        .and_then(|()| sync_folder_of(&folder))
+        .map_err(TrainError::io("write", &folder))
+}
+
+impl Checkpoint {
+    /// Whether a folder is a checkpoint.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(MANIFEST).is_file()
+    }
+
+    /// The checkpoint in a folder, wherever that is.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if there is none.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let fault = |fault: Fault| TrainError::Checkpoint {
+            path: path.to_owned(),
+            reason: fault.to_string(),
+        };
+        let Manifest { stage, step, .. } = Manifest::read(path).map_err(fault)?;
+        let path = path.to_owned();
+        Ok(Self { path, stage, step })
+    }
+
+    /// The folder of the run it was taken in, as far as its place tells.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if it stands elsewhere.
+    pub fn run_dir(&self) -> Result<PathBuf, TrainError> {
+        let path = std::fs::canonicalize(&self.path);
+        let path = path.map_err(TrainError::io("find", &self.path))?;
+        let mut above = path.ancestors().skip(2);
+        let checkpoints = above.next().and_then(Path::file_name);
+        match (checkpoints, above.next()) {
+            (Some(name), Some(run)) if name == "checkpoints" => Ok(run.to_owned()),
+            _ => Err(self.fault("it is not in its run's folder, as RUN/checkpoints/STAGE/STEP")),
+        }
+    }
+
+    /// Its manifest, which says that it is this checkpoint.
+    pub(super) fn check_manifest(&self) -> Result<Manifest, Fault> {
+        let manifest = Manifest::read(&self.path)?;
+        if (manifest.stage.as_str(), manifest.step) != (&self.stage, self.step) {
+            let reason = format!("is of step {} of stage {:?}", manifest.step, manifest.stage);
+            return Err(Fault::Damaged {
+                file: MANIFEST.to_owned(),
+                reason,
+            });
+        }
+        Ok(manifest)
+    }
+
+    /// What it is made of.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if its manifest cannot be read.
+    pub fn manifest(&self) -> Result<Manifest, TrainError> {
+        self.check_manifest().map_err(|fault| self.fault(fault))
+    }
+
+    /// Reads all of its files.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`] if one of them is not what was written.
+    pub fn verify(&self) -> Result<(), Fault> {
+        self.check_manifest()?.verify(&self.path)
+    }
+
+    fn fault(&self, reason: impl ToString) -> TrainError {
+        TrainError::Checkpoint {
+            path: self.path.clone(),
+            reason: reason.to_string(),
+        }
+    }
+
+    fn in_file(&self, file: &str) -> impl FnOnce(RecordError) -> TrainError {
+        let (checkpoint, file) = (self.clone(), file.to_owned());
+        move |error| checkpoint.fault(format!("{file}: {error}"))
+    }
+
+    /// Whether it can be resumed by so many processes.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if it was written by more or fewer.
+    pub fn fits(&self, world: usize) -> Result<(), TrainError> {
+        let written = self.manifest()?.world;
+        if written != world {
+            let reason = format!(
+                "it was written by {written} processes, and now there are {world}; start as many as then"
+            );
+            return Err(self.fault(reason));
+        }
+        Ok(())
+    }
+
+    /// The model's weights alone: the average of a run that takes one, with adapters worked in.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is damaged or another model's, or the run's folder does
+    /// not say what run it is.
+    pub fn load_model(&self, aki: Aki) -> Result<Aki, TrainError> {
+        self.check(MODEL)?;
+        let TrainingConfig { ema, lora, .. } = self.training()?;
+        let aki = match &lora {
+            Some(lora) => aki.with_adapters(&lora.adapters()),
+            None => aki,
+        };
+        let record = ModuleRecord::load(self.path.join(MODEL)).map_err(self.in_file(MODEL))?;
+        let config = StepConfig {
+            ema,
+            ..StepConfig::default()
+        };
+        let trainee = Trainee::new(aki, config).try_load_record(record);
+        let trainee = trainee.map_err(self.in_file(MODEL))?;
+        Ok(trainee.into_aki().merged())
+    }
+
+    /// How its run is trained, as the run's folder says.
+    fn training(&self) -> Result<TrainingConfig, TrainError> {
+        let path = self.run_dir()?.join("config.toml");
+        let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+        let run: Result<RunConfig, _> = toml::from_str(&text);
+        let fault =
+            |error: toml::de::Error| self.fault(format!("{}: {}", path.display(), error.message()));
+        Ok(run.map_err(fault)?.training)
+    }
+
+    /// Where a rank's sources stood.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is missing or damaged.
+    pub fn load_data_state(&self, rank: Rank) -> Result<BatchState, TrainError> {
+        self.load_json(&rank.of(DATA))
+    }
+
+    /// What the strategy kept; none if it kept nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is damaged.
+    pub fn load_state<S: DeserializeOwned>(&self) -> Result<Option<S>, TrainError> {
+        let there = self.manifest()?.files.iter().any(|file| file.name == STATE);
+        there.then(|| self.load_json(STATE)).transpose()
+    }
+
+    fn load_json<T: DeserializeOwned>(&self, file: &str) -> Result<T, TrainError> {
+        let text = std::fs::read(self.path.join(file));
+        let text = text.map_err(|error| self.fault(format!("{file}: {error}")))?;
+        serde_json::from_slice(&text).map_err(|error| self.fault(format!("{file}: {error}")))
+    }
+
+    /// Model, optimizer and schedule, of files that were verified.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if a file is another run's.
+    pub fn load_learner(
+        &self,
+        learner: &mut Learner<Trainee>,
+        rank: Rank,
+    ) -> Result<(), TrainError> {
+        let record = ModuleRecord::load(self.path.join(MODEL)).map_err(self.in_file(MODEL))?;
+        // Checked first, since the learner's own method panics.
+        learner
+            .model()
+            .try_load_record(record.clone())
+            .map_err(self.in_file(MODEL))?;
+        learner.load_model(record);
+        let optimizer = rank.optimizer();
+        let record =
+            OptimizerRecord::load(self.path.join(&optimizer)).map_err(self.in_file(&optimizer))?;
+        learner.load_optim(record);
+        let record =
+            LrSchedulerRecord::load(self.path.join(SCHEDULE)).map_err(self.in_file(SCHEDULE))?;
+        learner.load_scheduler(record);
+        Ok(())
+    }
+
+    /// Whether one of its files is what was written.
+    fn check(&self, file: &str) -> Result<(), TrainError> {
+        let manifest = self.manifest()?;
+        match manifest.files.iter().find(|sum| sum.name == file) {
+            Some(sum) => sum.check(&self.path).map_err(|fault| self.fault(fault)),
+            None => Err(self.fault(format!("{file} is not in it"))),
+        }
+    }
+}

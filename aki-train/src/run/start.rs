@@ -1,0 +1,66 @@
+//! The weights that a run begins with.
+
+use aki_model::Aki;
+use aki_model::weights::{self, Checkpoint as Weights};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::Tensor;
+
+use super::Run;
+use crate::TrainError;
+use crate::folder::Stored;
+use crate::optimizer::Cast;
+
+impl Run<'_> {
+    /// The network that the first stage begins with, in the run's precision.
+    pub(super) fn fresh_model(&self) -> Result<Aki, TrainError> {
+        let device = &self.options.device;
+        let dtype = self.config.training.precision.dtype();
+        let Some(start) = &self.config.start else {
+            device.seed(self.config.seed);
+            let aki = self.config.model.init(self.tokenizer.base_vocab(), device);
+            return Ok(aki.map(&mut Cast(dtype)));
+        };
+        match Stored::find(start)? {
+            Stored::Checkpoint(checkpoint) => {
+                let aki = checkpoint.load_model(self.undrawn())?;
+                Ok(aki.map(&mut Cast(dtype)))
+            }
+            Stored::Folder(folder) => {
+                let weights = Weights::open(&folder)?;
+                let aki = weights::load(self.undrawn(), &weights, Some(dtype.into()))?;
+                Ok(aki.map(&mut Lay))
+            }
+        }
+    }
+
+    /// The network with the run's adapters, if it trains any.
+    pub(super) fn adapted(&self, aki: Aki) -> Aki {
+        let Some(lora) = &self.config.training.lora else {
+            return aki;
+        };
+        // They are the same whether the weights before them were drawn or read, and drawn from other
+        // numbers.
+        self.options.device.seed(self.config.seed.wrapping_add(1));
+        aki.with_adapters(&lora.adapters())
+    }
+
+    /// The network without weights.
+    pub(super) fn undrawn(&self) -> Aki {
+        let base_vocab = self.tokenizer.base_vocab();
+        self.config.model.undrawn(base_vocab, &self.options.device)
+    }
+}
+
+/// Lays weights in memory as those read from a checkpoint of a run lie. Those of a model folder are
+/// transposed views; sums over them go another way, and a run that is resumed would end with other last
+/// bits where weights are frozen.
+struct Lay;
+
+impl ModuleMapper for Lay {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| {
+            let (device, dtype) = (tensor.device(), tensor.dtype());
+            Tensor::from_data(tensor.into_data(), (&device, dtype))
+        })
+    }
+}
