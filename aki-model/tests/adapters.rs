@@ -2,11 +2,12 @@
 //! `tests/reference/lora.py`).
 
 mod common;
+#[path = "common/hidden.rs"]
+mod hidden;
 
 use std::path::{Path, PathBuf};
 
 use aki_model::adapters::{AdapterConfig, Base};
-use aki_model::attention::{AttentionLayout, Document, Policy};
 use aki_model::language::{LanguageConfig, LanguageModel, LanguageType};
 use aki_model::weights::{
     self, Checkpoint, WeightsError, gradient_norms, load_adapters, load_module, parameters,
@@ -15,6 +16,7 @@ use aki_model::weights::{
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use common::tiny;
+use hidden::hidden;
 use safetensors::SafeTensors;
 
 const IDS: [i32; 9] = [3, 21, 7, 20, 1, 1, 4, 9, 11];
@@ -35,19 +37,6 @@ fn shape(model_type: LanguageType) -> LanguageConfig {
         hidden_size: 32,
         ..tiny().language
     }
-}
-
-fn hidden(model: &LanguageModel, ids: &[i32], device: &Device) -> Tensor<2> {
-    let document = Document {
-        tokens: 0..ids.len(),
-        media: vec![],
-        question_end: None,
-    };
-    let layout = AttentionLayout::from_spans(Policy::Causal, ids.len(), &[vec![document]]).unwrap();
-    let ids = Tensor::<1, Int>::from_data(ids, device).unsqueeze();
-    model
-        .forward(model.embed(ids), &layout, None)
-        .squeeze_dim(0)
 }
 
 fn logits(model: &LanguageModel, device: &Device) -> Vec<f32> {

@@ -1,6 +1,9 @@
 //! The networks against what `transformers` and PyTorch compute: fixtures by `tests/reference`'s
 //! `language_models.py`, `vision_towers.py`, `resampler.py` and `aki_tiny.py`.
 
+#[path = "common/hidden.rs"]
+mod hidden;
+
 use std::path::{Path, PathBuf};
 
 use aki_model::attention::{AttentionLayout, Document, Policy};
@@ -9,6 +12,7 @@ use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
 use aki_model::weights::{Checkpoint, gradient_norms, load_module};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use hidden::hidden;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -73,19 +77,6 @@ fn language(name: &str, device: &Device) -> (LanguageModel, LanguageConfig) {
     let checkpoint = Checkpoint::open(&folder).unwrap();
     let model = load_module(model, &config.projections(), "", &checkpoint, None).unwrap();
     (model, config)
-}
-
-fn hidden(model: &LanguageModel, ids: &[i64], device: &Device) -> Tensor<2> {
-    let document = Document {
-        tokens: 0..ids.len(),
-        media: vec![],
-        question_end: None,
-    };
-    let layout = AttentionLayout::from_spans(Policy::Causal, ids.len(), &[vec![document]]).unwrap();
-    let ids = Tensor::<1, Int>::from_data(ids, device).unsqueeze();
-    model
-        .forward(model.embed(ids), &layout, None)
-        .squeeze_dim(0)
 }
 
 /// The mean loss of a row, or of rows that are padded on the right.

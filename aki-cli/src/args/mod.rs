@@ -6,6 +6,7 @@ mod data;
 mod model;
 mod plan;
 mod runs;
+mod train;
 mod values;
 
 use std::path::PathBuf;
@@ -19,10 +20,10 @@ pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use runs::{RunsArgs, RunsCommand};
+pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
 use crate::device::DeviceChoice;
-use plan::tflops;
 
 /// Train, question and look at modality-mutual-attention models.
 ///
@@ -47,30 +48,7 @@ pub enum Command {
     ///
     /// Everything about a run stands in one TOML file. Run the same command again to go on with a
     /// run that was stopped; Ctrl-C and SIGTERM write a checkpoint first.
-    Train {
-        /// The run file; the built-in easy-VQA run if left out
-        file: Option<PathBuf>,
-        /// Change a value of the run file, e.g. seed=2 or stage.questions.steps=100
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        set: Vec<String>,
-        /// Begin anew; a run that is in its folder already is renamed to NAME.old-1
-        #[arg(long)]
-        fresh: bool,
-        /// Go on from this checkpoint, RUN/checkpoints/STAGE/STEP, of this run or of another one with the
-        /// same settings; later ones of this run are renamed to STEP.old
-        #[arg(long, value_name = "CHECKPOINT", conflicts_with = "fresh")]
-        from: Option<PathBuf>,
-        /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
-        #[arg(long, default_value = "auto")]
-        device: DeviceChoice,
-        /// What the device computes at best, in 10^12 floating-point operations a second, to tell the share of it
-        /// that is reached (MFU)
-        #[arg(long, value_name = "N", value_parser = tflops)]
-        tflops: Option<f64>,
-        /// Burn's dashboard instead of progress bars
-        #[arg(long)]
-        tui: bool,
-    },
+    Train(TrainArgs),
     /// What a run takes before it is begun: memory by part, steps, tokens, operations, time
     ///
     /// Nothing is read but the run file. With --gpu it says whether a card of that size will do, 5 % of it kept

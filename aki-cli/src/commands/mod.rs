@@ -16,7 +16,6 @@ mod train;
 use std::io::Write;
 use std::path::PathBuf;
 
-use aki_train::run::Begin;
 use anyhow::{Result, bail};
 use clap::CommandFactory;
 
@@ -33,22 +32,7 @@ pub enum Done {
 /// Carries out what was typed.
 pub fn run(args: Args) -> Result<Done> {
     match args.command {
-        Command::Train {
-            file,
-            set,
-            fresh,
-            from,
-            device,
-            tflops,
-            tui,
-        } => {
-            let begin = match from {
-                Some(checkpoint) => Begin::From(checkpoint),
-                None if fresh => Begin::Fresh,
-                None => Begin::Resume,
-            };
-            return train::run(&run_file(file)?, &set, begin, device, tflops, tui);
-        }
+        Command::Train(args) => return train::run(args),
         Command::Plan(args) => return plan::run(args),
         Command::Generate {
             model,

@@ -8,27 +8,20 @@ use aki_data::Picture;
 use aki_train::config::RunConfig;
 use aki_train::distributed::{Ranks, World};
 use aki_train::report::{Example, Report};
-use aki_train::run::{Begin, Outcome, RunOptions, train};
+use aki_train::run::{Outcome, RunOptions, train};
 use anyhow::Result;
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 
-use super::Done;
-use crate::device::DeviceChoice;
+use super::{Done, run_file};
+use crate::args::TrainArgs;
 use crate::terminal;
 
-pub fn run(
-    file: &Path,
-    set: &[String],
-    begin: Begin,
-    device: DeviceChoice,
-    tflops: Option<f64>,
-    tui: bool,
-) -> Result<Done> {
+pub fn run(args: TrainArgs) -> Result<Done> {
     let world = World::join()?;
     let ranks = world.ranks();
-    match run_as(ranks, file, set, begin, device, tflops, tui) {
+    match run_as(ranks, args) {
         Err(error) if ranks.are_several() => world.end_all(|| {
             if ranks.is_first() {
                 return crate::tell(&error);
@@ -40,20 +33,13 @@ pub fn run(
 }
 
 /// As one of the ranks; the first one tells how it goes.
-fn run_as(
-    ranks: Ranks,
-    file: &Path,
-    set: &[String],
-    begin: Begin,
-    device: DeviceChoice,
-    tflops: Option<f64>,
-    tui: bool,
-) -> Result<Done> {
-    let config = RunConfig::load(file, set)?;
-    let (device, device_name) = device.open_beside(ranks.local_rank())?;
+fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
+    let begin = args.begin();
+    let config = RunConfig::load(&run_file(args.file)?, &args.set)?;
+    let (device, device_name) = args.device.open_beside(ranks.local_rank())?;
     let interrupter = Interrupter::new();
     stop_on_ctrl_c(interrupter.clone(), ranks.is_first());
-    let tui = tui && ranks.is_first() && {
+    let tui = args.tui && ranks.is_first() && {
         let terminal = std::io::stdout().is_terminal();
         if !terminal {
             eprintln!("--tui is left out: the output is no terminal");
@@ -65,7 +51,7 @@ fn run_as(
     let options = RunOptions {
         device,
         device_name,
-        tflops,
+        tflops: args.tflops,
         interrupter,
         renderer: tui.then_some(renderer),
         begin,

@@ -246,6 +246,11 @@ impl RunConfig {
         data.source.iter_mut().for_each(SourceConfig::complete);
     }
 
+    /// The stages that are not left out.
+    pub fn active(&self) -> impl DoubleEndedIterator<Item = &StageConfig> {
+        self.stage.iter().filter(|stage| stage.steps > 0)
+    }
+
     /// How the steps of a stage are carried out.
     pub fn step(&self, stage: &StageConfig) -> StepConfig {
         StepConfig {

@@ -8,8 +8,7 @@ mod strategy;
 mod trainee;
 
 pub(crate) use meter::Meter;
-pub(crate) use metric::ExactMatch;
-pub use metric::{GradientNorm, GradientNormInput};
+pub(crate) use metric::{ExactMatch, GradientNorm};
 pub(crate) use schedule::LearningRate;
 pub(crate) use strategy::{Past, StepStrategy, Watch};
 pub use trainee::{StepConfig, StepOutput, Trainee};

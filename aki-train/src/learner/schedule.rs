@@ -80,8 +80,8 @@ impl LrScheduler for LearningRate {
 mod tests {
     use super::*;
 
-    fn rates(schedule: Schedule, warmup_steps: usize) -> Vec<f64> {
-        let config = OptimizerConfig {
+    fn config(schedule: Schedule, warmup_steps: usize) -> OptimizerConfig {
+        OptimizerConfig {
             lr: 1e-3,
             min_lr: 1e-5,
             warmup_steps,
@@ -90,8 +90,11 @@ mod tests {
             no_decay: Vec::new(),
             clip_norm: 1.0,
             rates: Vec::new(),
-        };
-        let mut rate = LearningRate::new(&config, 110);
+        }
+    }
+
+    fn rates(schedule: Schedule, warmup_steps: usize) -> Vec<f64> {
+        let mut rate = LearningRate::new(&config(schedule, warmup_steps), 110);
         (0..110).map(|_| rate.step()).collect()
     }
 
@@ -120,16 +123,7 @@ mod tests {
 
     #[test]
     fn a_factor_is_of_the_whole_and_a_record_goes_on() {
-        let config = OptimizerConfig {
-            lr: 1e-3,
-            min_lr: 1e-5,
-            warmup_steps: 3,
-            schedule: Schedule::Cosine,
-            weight_decay: 0.0,
-            no_decay: Vec::new(),
-            clip_norm: 1.0,
-            rates: Vec::new(),
-        };
+        let config = config(Schedule::Cosine, 3);
         let whole = || LearningRate::new(&config, 9);
         let mut tenth = whole().times(0.1);
         let first: Vec<f64> = (0..4).map(|_| tenth.step()).collect();

@@ -62,7 +62,7 @@ pub(crate) struct Watch {
 }
 
 /// What the strategy has to know of the steps before, beside their number.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Past {
     /// Steps in a row, the last included, that had no finite gradient.
     bad: usize,

@@ -1,10 +1,8 @@
 //! Draws the learning curves of several runs over one another.
 
-use kuva::prelude::{
-    Figure, Layout, LegendPosition, LinePlot, Plot, ScatterPlot, SvgBackend, Theme,
-};
+use kuva::prelude::{Figure, LegendPosition, LinePlot, Plot, ScatterPlot, SvgBackend};
 
-use super::curves::{HEIGHT, MARGIN_LEFT, MARGIN_RIGHT, WIDTH, lay_out, smooth};
+use super::curves::{HEIGHT, WIDTH, axes, lay_out, smooth};
 use super::jsonl::Record;
 
 /// One colour a run, from the first again after the last; told apart by those who see few colours too
@@ -62,20 +60,11 @@ pub fn draw_compared(runs: &[(&str, &[Record])]) -> String {
         if panel.is_empty() && !plots.is_empty() {
             continue;
         }
-        let layout = if panel.is_empty() {
+        let layout = axes(&panel, end);
+        if panel.is_empty() {
             panel.push(LinePlot::new().into());
-            Layout::new((0.0, end), (0.0, 1.0))
-        } else {
-            Layout::auto_from_plots(&panel)
-        };
+        }
         let layout = layout
-            .with_theme(Theme {
-                grid_color: "#e6e6e6".into(),
-                ..Theme::light()
-            })
-            .with_x_axis_min(0.0)
-            .with_x_axis_max(1.01 * end)
-            .with_force_margins(MARGIN_LEFT, MARGIN_RIGHT)
             .with_legend_position(LegendPosition::InsideTopRight)
             .with_x_label("step")
             .with_y_label(label);

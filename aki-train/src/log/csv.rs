@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Record, Split};
+use super::Record;
 use crate::TrainError;
 use crate::folder::write_file;
 
@@ -17,27 +17,9 @@ const COLUMNS: &str = "stage,step,split,loss,accuracy,lr,grad_norm,samples_per_s
 pub fn table(records: &[Record]) -> String {
     let mut text = format!("{COLUMNS}\n");
     for record in records {
-        let split = match record.split {
-            Split::Train => "train",
-            Split::Valid => "valid",
-        };
-        write!(
-            text,
-            "{},{},{split},{}",
-            record.stage, record.step, record.loss
-        )
-        .ok();
-        let memory = record.memory.map(|bytes| bytes as f64);
-        for value in [
-            record.accuracy,
-            record.lr,
-            record.grad_norm,
-            record.samples_per_second,
-            record.tokens_per_second,
-            record.mfu,
-            record.data_wait,
-            memory,
-        ] {
+        let Record { stage, step, .. } = record;
+        write!(text, "{stage},{step},{}", record.split.name()).ok();
+        for (_, value) in record.numbers() {
             match value {
                 Some(value) => write!(text, ",{value}").ok(),
                 None => text.write_char(',').ok(),
@@ -60,6 +42,7 @@ pub fn write_csv(run_dir: &Path, records: &[Record]) -> Result<(), TrainError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Split;
 
     #[test]
     fn a_line_a_record_and_nothing_where_nothing_was_measured() {

@@ -202,23 +202,10 @@ impl Curves {
         self.plots.push(line.into());
     }
 
-    /// The axes, from step 0 to `end`, with a line where each of `stages` starts.
+    /// [`axes`] with a line where each of `stages` starts.
     fn panel(&self, end: f64, stages: &[Stage<'_>]) -> Layout {
-        let layout = if self.plots.is_empty() {
-            Layout::new((0.0, end), (0.0, 1.0))
-        } else {
-            Layout::auto_from_plots(&self.plots)
-        };
-        let mut layout = layout
-            .with_theme(Theme {
-                grid_color: "#e6e6e6".into(),
-                ..Theme::light()
-            })
-            .with_x_axis_min(0.0)
-            // The dot at the last step would be cut in half.
-            .with_x_axis_max(1.01 * end)
-            .with_force_margins(MARGIN_LEFT, MARGIN_RIGHT)
-            .with_legend_position(LegendPosition::InsideTopRight);
+        let mut layout =
+            axes(&self.plots, end).with_legend_position(LegendPosition::InsideTopRight);
         for stage in stages {
             let label = fit(stage.name, stage.length / end);
             let line = ReferenceLine::vertical(stage.start).with_color(BOUNDARY);
@@ -264,6 +251,24 @@ fn note(records: &[Record]) -> Option<String> {
             "{count} values were not numbers or too large and are left out"
         )),
     }
+}
+
+/// The axes of what is drawn, from step 0 to `end`.
+pub(super) fn axes(plots: &[Plot], end: f64) -> Layout {
+    let layout = if plots.is_empty() {
+        Layout::new((0.0, end), (0.0, 1.0))
+    } else {
+        Layout::auto_from_plots(plots)
+    };
+    layout
+        .with_theme(Theme {
+            grid_color: "#e6e6e6".into(),
+            ..Theme::light()
+        })
+        .with_x_axis_min(0.0)
+        // The dot at the last step would be cut in half.
+        .with_x_axis_max(1.01 * end)
+        .with_force_margins(MARGIN_LEFT, MARGIN_RIGHT)
 }
 
 #[cfg(test)]

@@ -63,6 +63,16 @@ pub enum Split {
     Valid,
 }
 
+impl Split {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Valid => "valid",
+        }
+    }
+}
+
 /// One point of the learning curves.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Record {
@@ -105,6 +115,21 @@ pub struct Record {
 }
 
 impl Record {
+    /// Its numbers beside step and seconds, under their names, in the order in which they are shown.
+    pub(super) fn numbers(&self) -> [(&'static str, Option<f64>); 9] {
+        [
+            ("loss", Some(self.loss)),
+            ("accuracy", self.accuracy),
+            ("lr", self.lr),
+            ("grad_norm", self.grad_norm),
+            ("samples_per_second", self.samples_per_second),
+            ("tokens_per_second", self.tokens_per_second),
+            ("mfu", self.mfu),
+            ("data_wait", self.data_wait),
+            ("memory", self.memory.map(|bytes| bytes as f64)),
+        ]
+    }
+
     /// A record of a loss alone.
     pub fn new(stage: &str, step: usize, split: Split, loss: f64, seconds: f64) -> Self {
         Self {

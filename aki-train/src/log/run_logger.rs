@@ -84,22 +84,8 @@ impl RunLogger {
 
     fn write(&mut self, record: &Record) -> Result<(), TrainError> {
         self.jsonl.write(record)?;
-        let split = match record.split {
-            Split::Train => "train",
-            Split::Valid => "valid",
-        };
-        let scalars = [
-            ("loss", Some(record.loss)),
-            ("accuracy", record.accuracy),
-            ("lr", record.lr),
-            ("grad_norm", record.grad_norm),
-            ("samples_per_second", record.samples_per_second),
-            ("tokens_per_second", record.tokens_per_second),
-            ("mfu", record.mfu),
-            ("data_wait", record.data_wait),
-            ("memory", record.memory.map(|bytes| bytes as f64)),
-        ];
-        for (name, value) in scalars {
+        let split = record.split.name();
+        for (name, value) in record.numbers() {
             let Some(value) = value else { continue };
             let tag = format!("{}/{split}/{name}", record.stage);
             self.events

@@ -15,8 +15,8 @@ const EPSILON: f64 = 1e-8;
 /// `torch.optim.AdamW` has it. Burn's own steps in the weights' type, in which a bf16 weight of 1
 /// stays where it is at rates below 1/256; here weights of half precision have a master in f32.
 ///
-/// The arithmetic stands here in Burn's operations, for all backends, and in [`cpu`] as one pass, with
-/// the same bits: on two cores 2 ns a weight and not 15, with moments in 8 bits 17 and not 143.
+/// The arithmetic stands here in Burn's operations, for all backends, and in [`cpu`] as one pass,
+/// with the same bits, several times as fast.
 #[derive(Clone)]
 pub(crate) struct AdamW {
     weight_decay: f64,

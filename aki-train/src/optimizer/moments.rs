@@ -51,7 +51,7 @@ impl Order {
 
 /// A moment as it is held between steps.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "there are two a parameter")]
+#[expect(clippy::large_enum_variant, reason = "there are two a parameter")]
 pub(super) enum Moment<const D: usize> {
     /// f32 or bf16, in the parameter's shape.
     Plain(Tensor<D>),

@@ -45,15 +45,10 @@ impl Run<'_> {
             },
         };
         let (records, _) = read(&run_dir.join("metrics.jsonl"))?;
-        let stages = self
-            .config
-            .stage
-            .iter()
-            .filter(|stage| stage.steps > 0)
-            .map(|stage| {
-                let attention = format!("{:?}", stage.attention).to_lowercase();
-                StageResult::from_records(&stage.name, stage.steps, attention, &records)
-            });
+        let stages = self.config.active().map(|stage| {
+            let attention = format!("{:?}", stage.attention).to_lowercase();
+            StageResult::from_records(&stage.name, stage.steps, attention, &records)
+        });
         let report = Report {
             device: self.options.device_name.clone(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -107,9 +107,12 @@ pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainE
         Some(_) if config.start.is_some() => run.undrawn(),
         _ => run.fresh_model()?,
     };
-    aki = run.adapted(aki);
-    for stage in config.stage.iter().filter(|stage| stage.steps > 0) {
-        Groups::new(stage, &aki)?;
+    if let Some(lora) = &config.training.lora {
+        aki = run.adapted(aki, lora);
+        // Patterns may mean adapters, which the network has only now.
+        for stage in config.active() {
+            Groups::new(stage, &aki)?;
+        }
     }
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
     for (index, stage) in config.stage.iter().enumerate().skip(first) {
@@ -205,8 +208,7 @@ impl<'a> Run<'a> {
         if config.evaluation.samples > 0 {
             test.truncate(config.evaluation.samples);
         }
-        let active = || config.stage.iter().filter(|stage| stage.steps > 0);
-        let sources = match active().any(|stage| stage.data_target().is_none()) {
+        let sources = match config.active().any(|stage| stage.data_target().is_none()) {
             true => config
                 .data
                 .source
@@ -220,11 +222,12 @@ impl<'a> Run<'a> {
             config.judge(source)?;
         }
         // For what is wrong with their patterns, before the run has a folder.
-        let base_vocab = tokenizer.base_vocab();
-        let network = config.model.undrawn(base_vocab, &options.device);
-        // With adapters, patterns are held against the network that has them, before the first stage.
-        for stage in active().filter(|_| config.training.lora.is_none()) {
-            Groups::new(stage, &network)?;
+        if config.training.lora.is_none() {
+            let base_vocab = tokenizer.base_vocab();
+            let network = config.model.undrawn(base_vocab, &options.device);
+            for stage in config.active() {
+                Groups::new(stage, &network)?;
+            }
         }
         let claim = || {
             options
@@ -246,7 +249,7 @@ impl<'a> Run<'a> {
             sources,
             _lock: lock,
         };
-        for stage in active() {
+        for stage in config.active() {
             if let Some(target) = stage.data_target() {
                 run.fitting(stage, target, true)?;
                 run.fitting(stage, target, false)?;
@@ -273,8 +276,8 @@ impl<'a> Run<'a> {
 
     /// The rule of the last stage that is not left out; it is the model's in use.
     fn final_policy(&self) -> Policy {
-        let trained = self.config.stage.iter().rev().find(|stage| stage.steps > 0);
-        trained.map_or(Policy::Mma, |stage| stage.attention)
+        let last = self.config.active().next_back();
+        last.map_or(Policy::Mma, |stage| stage.attention)
     }
 
     /// Batches of samples: shuffled and augmented for training, where `order` says how; as they

@@ -211,7 +211,7 @@ impl Run<'_> {
             .metric_train_numeric(LossMetric::new())
             .metric_valid_numeric(LossMetric::new())
             .metric_train_numeric(LearningRateMetric::new())
-            .metric_train_numeric(GradientNorm::default())
+            .metric_train_numeric(GradientNorm::new())
             .metric_valid_numeric(ExactMatch::new()))
     }
 

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::Run;
 use crate::TrainError;
+use crate::config::LoraConfig;
 use crate::folder::Stored;
 use crate::optimizer::Cast;
 
@@ -33,11 +34,8 @@ impl Run<'_> {
         }
     }
 
-    /// The network with the run's adapters, if it trains any.
-    pub(super) fn adapted(&self, aki: Aki) -> Aki {
-        let Some(lora) = &self.config.training.lora else {
-            return aki;
-        };
+    /// The network with the run's adapters.
+    pub(super) fn adapted(&self, aki: Aki, lora: &LoraConfig) -> Aki {
         // They are the same whether the weights before them were drawn or read, and drawn from other
         // numbers.
         self.options.device.seed(self.config.seed.wrapping_add(1));

@@ -46,7 +46,7 @@ pub fn compare(runs: &[&Path]) -> Result<Comparison, TrainError> {
         settings.push(flat);
         let found = records_of(run)?;
         let mut reached = Vec::new();
-        for stage in config.stage.iter().filter(|stage| stage.steps > 0) {
+        for stage in config.active() {
             let result = StageResult::from_records(&stage.name, stage.steps, String::new(), &found);
             let steps = found.iter().filter(|record| record.stage == stage.name);
             let steps = steps.map(|record| record.step).max().unwrap_or(0);
