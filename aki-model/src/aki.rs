@@ -31,11 +31,12 @@ pub struct AkiConfig {
 
 impl AkiConfig {
     /// Names that [`AkiConfig::preset`] knows.
-    pub const PRESETS: [&str; 3] = ["aki-4b", "aki-small", "aki-tiny"];
+    pub const PRESETS: [&str; 4] = ["aki-4b", "aki-small", "aki-medium", "aki-tiny"];
 
     /// A shape by name. `aki-4b` is the published model: `SigLIP` so400m/384, a resampler of 6 layers with
     /// 144 latents, and Phi-3.5-mini, 4,330,957,954 parameters. `aki-small` has `SigLIP` base/224 and a
-    /// Phi of 12 layers (some 300 million, for a laptop); `aki-tiny` has some 3 million, for trying out.
+    /// Phi of 12 layers (some 300 million, for a laptop); `aki-medium` has some 100 million, on which
+    /// training is timed; `aki-tiny` has some 3 million, for trying out.
     pub fn preset(name: &str) -> Option<Self> {
         let phi = LanguageConfig {
             added_tokens: 2,
@@ -69,6 +70,22 @@ impl AkiConfig {
                     ..resampler
                 },
                 plain([32064, 768, 2048, 12, 12]),
+            ),
+            "aki-medium" => (
+                VisionConfig {
+                    hidden_size: 256,
+                    intermediate_size: 1024,
+                    num_hidden_layers: 4,
+                    num_attention_heads: 4,
+                    vision_use_head: false,
+                    ..VisionConfig::known("google/siglip-base-patch16-224")?
+                },
+                ResamplerConfig {
+                    depth: 2,
+                    heads: 4,
+                    ..resampler
+                },
+                plain([32064, 640, 1728, 12, 10]),
             ),
             "aki-tiny" => (
                 VisionConfig {

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 /// Whether it is the CPU with Burn's Flex, whose tensors lie in the program's own memory.
 pub fn is_cpu(device: &Device) -> bool {
     #[cfg(feature = "flex")]
-    if let DispatchDevice::Flex(_) = device.as_dispatch() {
+    if let DispatchDevice::Flex(_) = device.clone().without_autodiff().as_dispatch() {
         return true;
     }
     let _ = device;

@@ -100,7 +100,7 @@ fn what_cannot_be_converted_is_told() {
         ),
         (
             vec!["convert", "--random", "aki-9b", "out"],
-            "no preset aki-9b; there are aki-4b, aki-small, aki-tiny",
+            "no preset aki-9b; there are aki-4b, aki-small, aki-medium, aki-tiny",
         ),
         (
             vec!["convert", &model, "out", "--shard-size", "0"],

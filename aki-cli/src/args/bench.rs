@@ -31,6 +31,48 @@ pub enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Steps of training: forward, backward and optimizer
+    ///
+    /// Each row is a system line of 40 tokens, a picture, and text of which the second half is the answer
+    /// that is learned. The vision tower is frozen. scripts/bench-train puts PyTorch beside it.
+    Train {
+        #[command(flatten)]
+        args: BenchTrain,
+        /// One JSON object, with the times of all steps
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchTrain {
+    /// The network's shape: aki-4b, aki-small, aki-medium or aki-tiny
+    #[arg(long, value_name = "PRESET", default_value = "aki-medium")]
+    pub preset: String,
+    /// Keep this many of the decoder's blocks and of the vision tower's
+    #[arg(long, value_name = "N", value_parser = count())]
+    pub layers: Option<usize>,
+    /// Rows in the batch, each with a picture
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = count())]
+    pub batch: usize,
+    /// Tokens of a row beside those of its picture
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = count())]
+    pub text: usize,
+    /// Threads, each of which gets a part of the batch
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = count())]
+    pub threads: usize,
+    /// What weights and activations are held in
+    #[arg(long, default_value = "f32")]
+    pub dtype: Dtype,
+    /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Steps that count
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count())]
+    pub steps: usize,
+    /// Leave the drawn weights in this folder, for others to begin with
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

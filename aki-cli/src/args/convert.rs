@@ -6,7 +6,7 @@ use super::values::Dtype;
 
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {
-    /// Draw all weights of a model of this shape: aki-4b, aki-small or aki-tiny
+    /// Draw all weights of a model of this shape: aki-4b, aki-small, aki-medium or aki-tiny
     #[arg(long, value_name = "PRESET", conflicts_with_all = ["vision", "language"])]
     pub random: Option<String>,
     /// A folder of a SigLIP or CLIP model, for the vision tower

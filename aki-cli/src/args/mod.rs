@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape};
+pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape, BenchTrain};
 pub use convert::ConvertArgs;
 pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;

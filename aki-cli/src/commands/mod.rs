@@ -85,6 +85,9 @@ pub fn run(args: Args) -> Result<Done> {
         Command::Bench {
             command: BenchCommand::Generate { args, json },
         } => bench::generate::run(&args, json)?,
+        Command::Bench {
+            command: BenchCommand::Train { args, json },
+        } => bench::train::run(&args, json)?,
         Command::Data { command } => return data::run(command),
         Command::Runs(args) => runs::run(&args)?,
         Command::Config { command } => config::run(command)?,

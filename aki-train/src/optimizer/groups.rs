@@ -7,6 +7,7 @@ use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::tensor::Tensor;
 
+use super::adamw;
 use super::adamw::AdamW;
 use super::pattern::{fits, nearest};
 use crate::TrainError;
@@ -95,8 +96,7 @@ impl Groups {
 
     /// The optimizer of the trainee.
     pub fn optimizer(&self, moments: Moments) -> ModuleOptimizer {
-        let decays = AdamW::new(self.optimizer.weight_decay, moments);
-        let optimizer = ModuleOptimizer::from(decays);
+        let optimizer = adamw(self.optimizer.weight_decay, moments);
         if self.no_decay.is_empty() {
             return optimizer;
         }

@@ -9,8 +9,17 @@ mod moments;
 mod pattern;
 mod scaler;
 
+use burn::optim::ModuleOptimizer;
+
+use crate::config::Moments;
+
 pub(crate) use cast::Cast;
 pub use ema::Average;
 pub use groups::Groups;
 pub(crate) use pattern::fits;
 pub use scaler::LossScale;
+
+/// The `AdamW` of a run whose stage names no groups.
+pub fn adamw(weight_decay: f64, moments: Moments) -> ModuleOptimizer {
+    adamw::AdamW::new(weight_decay, moments).into()
+}

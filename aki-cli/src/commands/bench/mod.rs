@@ -2,3 +2,4 @@
 
 pub mod attention;
 pub mod generate;
+pub mod train;
