@@ -48,6 +48,10 @@ impl DeviceChoice {
     /// As [`Self::open`], for number `local_rank` of the processes on this machine: they share out its
     /// NVIDIA cards, unless one is named. (Some launchers show each process its own alone.)
     pub fn open_beside(self, local_rank: usize) -> Result<(Device, String)> {
+        #[cfg(feature = "gpu")]
+        if self != Self::Cpu {
+            keep_kernels();
+        }
         match self {
             Self::Auto if cuda_cards() > 0 => Self::Cuda(None).open_beside(local_rank),
             #[cfg(feature = "flex")]
@@ -61,6 +65,25 @@ impl DeviceChoice {
             Self::Cuda(None) => cuda(local_rank % cuda_cards().max(1)),
         }
     }
+}
+
+/// Has compiled kernels, and what was measured to choose among them, kept in the user's cache folder: they
+/// take minutes to make, and the next start finds them there. A `cubecl.toml` may say otherwise.
+#[cfg(feature = "gpu")]
+fn keep_kernels() {
+    use burn::cubecl::config::cache::CacheConfig;
+    use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
+    use burn::cubecl::records::RecordLevel;
+
+    let mut config = CubeClRuntimeConfig::from_current_dir().override_from_env();
+    config.compilation.cache = true;
+    config.environment.records.level = RecordLevel::Off;
+    // CubeCL's default is the folder `target` of a Cargo project that the user happens to stand in.
+    if matches!(config.environment.path, CacheConfig::Target) {
+        config.environment.path = CacheConfig::Global;
+    }
+    // Nothing has asked for it before the first device is opened.
+    CubeClRuntimeConfig::try_set(config);
 }
 
 #[cfg(feature = "wgpu")]

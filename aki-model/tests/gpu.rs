@@ -130,39 +130,55 @@ fn plain_kernels_with_a_tuned_tile() {
     check("tuned", FloatDType::F32, &case, Kernels::Auto);
 }
 
-#[test]
-fn tensor_cores() {
+fn tensor_cores(head_dim: usize) {
     if !on_cuda() {
         eprintln!("skipped: the kernels for tensor cores need an NVIDIA card");
         return;
     }
-    for head_dim in [64, 72, 80, 96, 128, 256] {
-        for (at, len) in [1, 3, 97, 200, 656].into_iter().enumerate() {
-            let policy = [
-                Policy::Causal,
-                Policy::Mma,
-                Policy::Bidirectional,
-                Policy::Cca,
-            ][at % 4];
-            let layout = match len {
-                1 | 3 => single(Policy::Causal, len, 1),
-                _ => packed(policy, len),
-            };
-            let group = [1, 2, 8][at % 3];
-            let case = Case::new(layout, 8, group, head_dim, at as u64);
-            for dtype in [FloatDType::F16, FloatDType::BF16] {
-                let what = format!("{policy:?}, {len} tokens, heads of {head_dim}, group {group}");
-                check(&what, dtype, &case, Kernels::TensorCore);
-                check(&what, dtype, &case, Kernels::Plain);
-            }
+    for (at, len) in [1, 3, 97, 200, 656].into_iter().enumerate() {
+        let policy = [
+            Policy::Causal,
+            Policy::Mma,
+            Policy::Bidirectional,
+            Policy::Cca,
+        ][at % 4];
+        let layout = match len {
+            1 | 3 => single(Policy::Causal, len, 1),
+            _ => packed(policy, len),
+        };
+        let group = [1, 2, 8][at % 3];
+        let case = Case::new(layout, 8, group, head_dim, at as u64);
+        for dtype in [FloatDType::F16, FloatDType::BF16] {
+            let what = format!("{policy:?}, {len} tokens, heads of {head_dim}, group {group}");
+            check(&what, dtype, &case, Kernels::TensorCore);
+            check(&what, dtype, &case, Kernels::Plain);
         }
-        let decode = AttentionLayout::everything(2, 1, 300);
-        let case = Case::new(decode, 8, 2, head_dim, 3);
-        check("one token", FloatDType::BF16, &case, Kernels::TensorCore);
-        let chunk = packed(Policy::Mma, 200).queries(64..200);
-        let case = Case::new(chunk, 8, 2, head_dim, 3);
-        check("a chunk", FloatDType::BF16, &case, Kernels::TensorCore);
     }
+    let decode = AttentionLayout::everything(2, 1, 300);
+    let case = Case::new(decode, 8, 2, head_dim, 3);
+    check("one token", FloatDType::BF16, &case, Kernels::TensorCore);
+    let chunk = packed(Policy::Mma, 200).queries(64..200);
+    let case = Case::new(chunk, 8, 2, head_dim, 3);
+    check("a chunk", FloatDType::BF16, &case, Kernels::TensorCore);
+}
+
+/// Each head width has kernels of its own, which compile side by side.
+macro_rules! tensor_cores {
+    ($($name:ident: $head_dim:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            tensor_cores($head_dim);
+        })+
+    };
+}
+
+tensor_cores! {
+    tensor_cores_64: 64;
+    tensor_cores_72: 72;
+    tensor_cores_80: 80;
+    tensor_cores_96: 96;
+    tensor_cores_128: 128;
+    tensor_cores_256: 256;
 }
 
 /// The output and the gradients by `B`'s own operations, without a graph.

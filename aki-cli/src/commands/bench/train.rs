@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use aki_data::{Batch, Document, IGNORE, Media};
 use aki_model::attention::Policy;
-use aki_model::weights::{Checkpoint, Conversion, Parameter, load};
 use aki_model::flops::{Trained, Work};
+use aki_model::weights::{Checkpoint, Conversion, Parameter, load};
 use aki_model::{Aki, AkiConfig};
 use aki_train::config::Moments;
 use aki_train::data::PolicyBatch;
