@@ -28,6 +28,7 @@ pub mod aki;
 pub mod attention;
 mod device;
 pub mod flops;
+pub mod fused;
 pub mod generate;
 mod hub;
 pub mod language;

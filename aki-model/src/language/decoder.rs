@@ -6,11 +6,11 @@
 
 use burn::module::Module;
 use burn::nn::{LinearConfig, RmsNorm, RmsNormConfig};
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig, LanguageType};
 use crate::attention::{AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig};
+use crate::fused::{rms_norm, swiglu};
 use crate::linear::DecoderLinear;
 use crate::weights::Projections;
 
@@ -136,7 +136,7 @@ impl LanguageModel {
         for (layer, cache) in self.model.layers.iter().zip(&mut caches) {
             x_btd = layer.forward(x_btd, layout, cache.take());
         }
-        self.model.norm.forward(x_btd)
+        rms_norm(&self.model.norm, x_btd)
     }
 
     /// Logits of hidden states.
@@ -222,9 +222,9 @@ impl DecoderLayer {
         layout: &AttentionLayout,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
-        let normed = self.input_layernorm.forward(x_btd.clone());
+        let normed = rms_norm(&self.input_layernorm, x_btd.clone());
         let x_btd = x_btd + self.self_attn.forward(normed, layout, cache);
-        let normed = self.post_attention_layernorm.forward(x_btd.clone());
+        let normed = rms_norm(&self.post_attention_layernorm, x_btd.clone());
         x_btd + self.mlp.forward(normed)
     }
 }
@@ -232,10 +232,6 @@ impl DecoderLayer {
 impl SwiGluMlp {
     fn forward(&self, x_btd: Tensor<3>) -> Tensor<3> {
         let both = self.gate_up_proj.forward(x_btd);
-        let mut halves = both.chunk(2, 2).into_iter();
-        let (Some(gate), Some(up)) = (halves.next(), halves.next()) else {
-            unreachable!("gate_up_proj has two halves");
-        };
-        self.down_proj.forward(silu(gate) * up)
+        self.down_proj.forward(swiglu(both))
     }
 }

@@ -6,11 +6,11 @@
 //! has the gradient `d = p - y` in the logits, `d W` in `x`, `d^T x` in `W` and the sum of `d` in `b`. The
 //! last two are worked out for the parts of the head that are trained.
 
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 use super::LanguageModel;
 use super::embedding::HeadPart;
+use crate::fused::{CrossEntropy, cross_entropy};
 
 /// Rows whose logits exist at a time: 64 MB of them with 32,000 words.
 const CHUNK: usize = 512;
@@ -55,22 +55,16 @@ impl LanguageModel {
         for start in (0..rows).step_by(CHUNK) {
             let end = (start + CHUNK).min(rows);
             let x = x.clone().slice([start..end, 0..hidden]);
-            let labels = labels.clone().slice([start..end]).unsqueeze_dim::<2>(1);
+            let labels = labels.clone().slice([start..end]);
             let logits: Vec<_> = plain.iter().map(|part| part.logits(x.clone())).collect();
-            let logits = Tensor::cat(logits, 1).cast(FloatDType::F32);
-            likeliest.push(logits.clone().argmax(1).squeeze_dim::<1>(1));
-            let logs = log_softmax(logits, 1);
-            losses.push(
-                logs.clone()
-                    .gather(1, labels.clone())
-                    .neg()
-                    .squeeze_dim::<1>(1),
-            );
+            let CrossEntropy {
+                losses: of_chunk,
+                likeliest: words,
+                gradients: d,
+            } = cross_entropy(logits, labels, tracked.then_some(1.0));
+            losses.push(of_chunk);
+            likeliest.push(words);
             if tracked {
-                let minus_one = Tensor::ones([end - start, 1], &x.device()).neg();
-                let d = logs
-                    .exp()
-                    .scatter(1, labels, minus_one, IndexingUpdateOp::Add);
                 x_gradients.push(add_gradients(&plain, x, d, &mut gradients));
             }
         }
@@ -123,20 +117,16 @@ fn carry<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
         .sum()
 }
 
-/// Adds a chunk's gradients to those of the parts, in f32; returns the gradient of `x`.
+/// Adds a chunk's gradients to those of the parts, in f32; returns the gradient of `x`. `d` are those of
+/// each part's logits.
 fn add_gradients(
     parts: &[HeadPart],
     x: Tensor<2>,
-    d: Tensor<2>,
+    d: Vec<Tensor<2>>,
     sums: &mut [Option<PartGradient>],
 ) -> Tensor<2> {
-    let rows = x.dims()[0];
-    let mut from = 0;
     let mut x_gradient: Option<Tensor<2>> = None;
-    for (part, sum) in parts.iter().zip(sums) {
-        let words = part.weight.dims()[0];
-        let in_logits = d.clone().slice([0..rows, from..from + words]);
-        from += words;
+    for ((part, sum), in_logits) in parts.iter().zip(sums).zip(d) {
         let d = in_logits.clone().cast(x.dtype());
         if part.trained {
             let bias = in_logits.sum_dim(0).squeeze_dim::<1>(0);

@@ -10,6 +10,7 @@ use burn::tensor::{FloatDType, Gradients, Tensor};
 use super::LanguageModel;
 use super::decoder::DecoderLayer;
 use crate::attention::AttentionLayout;
+use crate::fused::rms_norm;
 
 /// What a forward pass leaves for its backward pass.
 pub struct Trail {
@@ -45,7 +46,7 @@ impl LanguageModel {
             inputs,
             last: last.clone(),
         };
-        (self.model.norm.forward(last), trail)
+        (rms_norm(&self.model.norm, last), trail)
     }
 }
 

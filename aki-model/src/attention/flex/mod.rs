@@ -6,7 +6,7 @@ mod decode;
 mod forward;
 pub(crate) mod gemm;
 pub(crate) mod heads;
-mod softmax;
+pub(crate) mod softmax;
 
 use std::ops::Range;
 

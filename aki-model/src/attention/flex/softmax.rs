@@ -197,7 +197,7 @@ pub fn dot(arch: Arch, a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn row_max(row: &[f32]) -> f32 {
+pub fn row_max(row: &[f32]) -> f32 {
     let mut highest = [f32::NEG_INFINITY; LANES];
     let (lanes, rest) = row.as_chunks::<LANES>();
     for lanes in lanes {
@@ -232,7 +232,7 @@ fn exp2_row(row: &mut [f32], factor: f32, shift: f32) -> f32 {
 
 /// `2^x`, 0 below the smallest normal number, within 2 units in the last place; `NaN` stays `NaN`.
 #[inline(always)]
-fn exp2(x: f32) -> f32 {
+pub fn exp2(x: f32) -> f32 {
     // 1.5 * 2^23: adding it leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     // Taylor's coefficients ln(2)^n / n!; on [-0.5, 0.5] the rest is below 6e-9.
