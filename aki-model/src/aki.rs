@@ -375,7 +375,7 @@ impl Aki {
     }
 
     /// Cross entropy and the likeliest token at chosen places. Logits are made for those alone, a
-    /// chunk at a time.
+    /// chunk at a time. Gradients come times `scale`, see [`LanguageModel::score`].
     ///
     /// # Shapes
     ///
@@ -386,7 +386,13 @@ impl Aki {
     /// # Panics
     ///
     /// If there are no labels.
-    pub fn score(&self, hidden_btd: Tensor<3>, places: &[usize], labels: &[u32]) -> Scores {
+    pub fn score(
+        &self,
+        hidden_btd: Tensor<3>,
+        places: &[usize],
+        labels: &[u32],
+        scale: f64,
+    ) -> Scores {
         let [batch, len, hidden] = hidden_btd.dims();
         let device = hidden_btd.device();
         let count = places.len();
@@ -396,7 +402,7 @@ impl Aki {
         let places = integers(places.iter().map(|&place| place as i32).collect());
         let labels = integers(labels.iter().map(|&label| label as i32).collect());
         let x_td = hidden_btd.reshape([batch * len, hidden]).select(0, places);
-        self.lang_model.score(x_td, labels)
+        self.lang_model.score(x_td, labels, scale)
     }
 
     /// An empty cache for generation, with room for `capacity` tokens a row.

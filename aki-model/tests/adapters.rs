@@ -141,7 +141,7 @@ fn gradients_are_those_of_adapters_and_added_tokens() {
         let model = moved(model.with_adapters(&config(base)));
         let labels = Tensor::<1, Int>::from_data(IDS, &device);
         let gradients = model
-            .score(hidden(&model, &IDS, &device), labels)
+            .score(hidden(&model, &IDS, &device), labels, 1.0)
             .total
             .backward();
         for (name, norm) in gradient_norms(&model, &model.projections(), "", &gradients) {
@@ -307,7 +307,7 @@ fn a_network_with_adapters_is_that_of_peft() {
     let count = labels.len();
     let [places, labels] = [places, labels]
         .map(|it| Tensor::<1, Int>::from_data(TensorData::new(it, [count]), &device));
-    let scores = model.score(hidden_td.select(0, places), labels);
+    let scores = model.score(hidden_td.select(0, places), labels, 1.0);
     let loss = scores.total.div_scalar(count as f64);
     let ours: f32 = loss.clone().into_scalar();
     assert_near(&[ours], &expected("loss", float, 4), 1e-5);

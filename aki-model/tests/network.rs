@@ -4,8 +4,11 @@ mod common;
 
 use aki_model::attention::{AttentionLayout, Document, Policy};
 use aki_model::{Aki, MediaSpan, weights};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Distribution, Gradients, Int, Tensor, TensorData, Tolerance};
+use burn::tensor::{
+    Device, Distribution, FloatDType, Gradients, Int, Tensor, TensorData, Tolerance,
+};
 
 const TEXT: [u32; 8] = [0, 20, 20, 20, 5, 6, 7, 8];
 
@@ -105,7 +108,7 @@ fn the_loss_in_chunks_is_the_loss() {
     let x_td = x_td.require_grad();
     let labels: Vec<i32> = (0..rows as i32).map(|at| at * 7 % 22).collect();
     let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), &device);
-    let scores = aki.language().score(x_td.clone(), labels.clone());
+    let scores = aki.language().score(x_td.clone(), labels.clone(), 1.0);
     let logits = aki.logits(x_td.clone());
     let likeliest = logits.clone().argmax(1).reshape([rows]);
     let losses = log_softmax(logits, 1)
@@ -146,6 +149,45 @@ fn the_loss_in_chunks_is_the_loss() {
             (ours, theirs) => assert_eq!(ours, theirs, "{name}"),
         }
     }
+}
+
+struct Halved;
+
+impl ModuleMapper for Halved {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weight| weight.cast(FloatDType::F16))
+    }
+}
+
+/// Hidden states that point to their labels, so that other tokens have some 1e-9 of the probability:
+/// less than f16 holds.
+#[test]
+fn gradients_too_small_for_f16_are_saved_by_their_scale() {
+    const SCALE: f64 = (1 << 24) as f64;
+    let device = Device::flex().autodiff();
+    device.seed(6);
+    let aki = common::tiny().init(20, &device);
+    let head = aki.logits(Tensor::eye(24, &device)).transpose().detach();
+    let x_td = head.slice([0..20, 0..24]).mul_scalar(4000.0);
+    let labels = Tensor::<1, Int>::arange(0..20, &device);
+    let gradient = |aki: &Aki, x_td: Tensor<2>, scale: f64| -> Vec<f64> {
+        let x_td = x_td.require_grad();
+        let scores = aki.language().score(x_td.clone(), labels.clone(), scale);
+        assert!(scores.total.clone().into_scalar::<f32>() < 1e-3);
+        let gradients = scores.total.backward();
+        let gradient = x_td.grad(&gradients).expect("a gradient").into_data();
+        gradient.iter::<f64>().map(|it| it / scale).collect()
+    };
+    let full = gradient(&aki, x_td.clone(), 1.0);
+    let (aki, x_td) = (aki.map(&mut Halved), x_td.cast(FloatDType::F16));
+    assert_eq!(gradient(&aki, x_td.clone(), 1.0), [0.0; 20 * 24]);
+    let length = |values: &mut dyn Iterator<Item = f64>| -> f64 {
+        values.map(|it| it * it).sum::<f64>().sqrt()
+    };
+    let half = gradient(&aki, x_td, SCALE);
+    let off = length(&mut half.iter().zip(&full).map(|(half, full)| half - full));
+    // Logits near 40 are 0.03 apart in f16.
+    assert!(off < 0.1 * length(&mut full.iter().copied()), "{off}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn loss(model: &LanguageModel, expected: &Expected, case: &str, device: &Device)
     let places = Tensor::<1, Int>::from_data(places.as_slice(), device);
     let x_td = x_btd.reshape([rows * len, hidden]).select(0, places);
     let count = labels.len();
-    let scores = model.score(x_td, Tensor::from_data(labels.as_slice(), device));
+    let scores = model.score(x_td, Tensor::from_data(labels.as_slice(), device), 1.0);
     scores.total.div_scalar(count as f64)
 }
 

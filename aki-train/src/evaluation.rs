@@ -76,7 +76,7 @@ pub fn evaluate(
             return Ok(None);
         }
         let batch = batch.map_err(|error| TrainError::Learner(error.to_string()))?;
-        let exact = score(aki, &batch).exact();
+        let exact = score(aki, &batch, 1.0).exact();
         for (document, right) in batch.batch.documents.iter().zip(exact) {
             accuracy
                 .kinds

@@ -179,7 +179,8 @@ pub fn probe(model: ModelFolder, samples: &Samples, gradients: bool) -> Result<P
     } else {
         model.aki
     };
-    let scores = try_score(&aki, &input).map_err(|error| TrainError::Request(error.to_string()))?;
+    let scores = try_score(&aki, &input, 1.0);
+    let scores = scores.map_err(|error| TrainError::Request(error.to_string()))?;
 
     let losses: Vec<f64> = scores.tokens.losses.into_data().iter::<f64>().collect();
     let mut left = losses.as_slice();

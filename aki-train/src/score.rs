@@ -18,13 +18,14 @@ pub struct Scores {
     pub document_labels: Vec<usize>,
 }
 
-/// Scores a batch. Each picture is encoded once, however many rows ask about it.
+/// Scores a batch. Each picture is encoded once, however many rows ask about it. Gradients come times
+/// `scale`, losses do not.
 ///
 /// # Panics
 ///
 /// If the batch's spans do not fit its rows, which `aki_data::Batcher` never makes.
-pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
-    try_score(aki, input).expect("the batcher's spans fit its rows")
+pub fn score(aki: &Aki, input: &PolicyBatch, scale: f64) -> Scores {
+    try_score(aki, input, scale).expect("the batcher's spans fit its rows")
 }
 
 /// As [`score`], for batches made elsewhere.
@@ -32,9 +33,10 @@ pub fn score(aki: &Aki, input: &PolicyBatch) -> Scores {
 /// # Errors
 ///
 /// [`LayoutError`] if the batch's spans do not fit its rows, or not the rule.
-pub fn try_score(aki: &Aki, input: &PolicyBatch) -> Result<Scores, LayoutError> {
+pub fn try_score(aki: &Aki, input: &PolicyBatch, scale: f64) -> Result<Scores, LayoutError> {
     let Fused { x_btd, layout } = fuse(aki, input)?;
-    Ok(scored(aki, aki.forward(x_btd, &layout, None), &input.batch))
+    let hidden_btd = aki.forward(x_btd, &layout, None);
+    Ok(scored(aki, hidden_btd, &input.batch, scale))
 }
 
 /// As [`score`], with the inputs of the decoder's blocks alone kept for the backward pass, which
@@ -43,11 +45,16 @@ pub fn try_score(aki: &Aki, input: &PolicyBatch) -> Result<Scores, LayoutError> 
 /// # Panics
 ///
 /// As [`score`].
-pub fn score_trailing(aki: &Aki, input: &PolicyBatch) -> (Scores, Trail, AttentionLayout) {
+pub fn score_trailing(
+    aki: &Aki,
+    input: &PolicyBatch,
+    scale: f64,
+) -> (Scores, Trail, AttentionLayout) {
     let fused = fuse(aki, input);
     let Fused { x_btd, layout } = fused.expect("the batcher's spans fit its rows");
     let (hidden_btd, trail) = aki.language().forward_trailing(x_btd, &layout);
-    (scored(aki, hidden_btd, &input.batch), trail, layout)
+    let scores = scored(aki, hidden_btd, &input.batch, scale);
+    (scores, trail, layout)
 }
 
 /// Texts with their pictures in them, and who sees whom.
@@ -85,10 +92,10 @@ fn fuse(aki: &Aki, input: &PolicyBatch) -> Result<Fused, LayoutError> {
     Ok(Fused { x_btd, layout })
 }
 
-fn scored(aki: &Aki, hidden_btd: Tensor<3>, batch: &Batch) -> Scores {
+fn scored(aki: &Aki, hidden_btd: Tensor<3>, batch: &Batch, scale: f64) -> Scores {
     let (places, labels, document_labels) = batch.labelled();
     Scores {
-        tokens: aki.score(hidden_btd, &places, &labels),
+        tokens: aki.score(hidden_btd, &places, &labels, scale),
         labels,
         document_labels,
     }
@@ -201,7 +208,7 @@ mod tests {
                     loss_scale: 1.0,
                     labels_of_all: None,
                 };
-                let scores = score(&aki, &input);
+                let scores = score(&aki, &input, 1.0);
                 let losses = scores.tokens.losses.into_data();
                 (
                     losses.try_to_vec::<f32>().expect("losses"),

@@ -9,6 +9,7 @@
 use burn::tensor::{FloatDType, Int, Tensor};
 
 use super::LanguageModel;
+use super::carry::carry;
 use super::embedding::HeadPart;
 use crate::fused::{CrossEntropy, cross_entropy};
 
@@ -22,7 +23,8 @@ pub struct Scores {
     pub losses: Tensor<1>,
     /// The likeliest token in place of each label, `[labels]`.
     pub likeliest: Tensor<1, Int>,
-    /// The sum of the losses, `[1]`, f32. Its gradient is that of the network.
+    /// The sum of the losses, `[1]`, f32. Its gradient is that of the network, times
+    /// the scale.
     pub total: Tensor<1>,
 }
 
@@ -35,6 +37,9 @@ struct PartGradient {
 impl LanguageModel {
     /// Cross entropy and the likeliest token of normalised hidden states.
     ///
+    /// Gradients come times `scale`, losses do not. It goes in where the gradients begin, at the logits
+    /// in f32: those of f16 that are too small for f16 without it are too small in the logits first.
+    ///
     /// # Shapes
     ///
     /// - `x_td`: `[labels, hidden]`
@@ -43,7 +48,7 @@ impl LanguageModel {
     /// # Panics
     ///
     /// If there are no labels.
-    pub fn score(&self, x_td: Tensor<2>, labels: Tensor<1, Int>) -> Scores {
+    pub fn score(&self, x_td: Tensor<2>, labels: Tensor<1, Int>, scale: f64) -> Scores {
         let parts = self.lm_head.parts(&self.model.embed_tokens);
         let plain: Vec<HeadPart> = parts.iter().map(without_autodiff).collect();
         let (tracked, x) = (x_td.device().is_autodiff(), x_td.clone().inner());
@@ -61,7 +66,7 @@ impl LanguageModel {
                 losses: of_chunk,
                 likeliest: words,
                 gradients: d,
-            } = cross_entropy(logits, labels, tracked.then_some(1.0));
+            } = cross_entropy(logits, labels, tracked.then_some(scale));
             losses.push(of_chunk);
             likeliest.push(words);
             if tracked {
@@ -74,7 +79,6 @@ impl LanguageModel {
             losses,
             likeliest: Tensor::cat(likeliest, 0),
             total: if tracked {
-                // A sum whose gradient is the one worked out, and whose value is 0.
                 let of_parts = parts.into_iter().zip(gradients);
                 let of_parts = of_parts
                     .filter_map(|(part, gradient)| Some(carry_part(part, gradient?)))
@@ -84,7 +88,7 @@ impl LanguageModel {
                     Some(of_parts) => of_x + of_parts,
                     None => of_x,
                 };
-                Tensor::from_inner(total) + carried.clone() - carried.detach()
+                Tensor::from_inner(total) + carried
             } else {
                 total
             },
@@ -107,14 +111,6 @@ fn carry_part(part: HeadPart, gradient: PartGradient) -> Tensor<1> {
         Some(bias) => weight + carry(bias, gradient.bias),
         None => weight,
     }
-}
-
-/// `sum(x * gradient)`, the gradient of which in `x` is `gradient`.
-fn carry<const D: usize>(x: Tensor<D>, gradient: Tensor<D>) -> Tensor<1> {
-    let gradient = gradient.cast(x.dtype());
-    (x * Tensor::from_inner(gradient))
-        .cast(FloatDType::F32)
-        .sum()
 }
 
 /// Adds a chunk's gradients to those of the parts, in f32; returns the gradient of `x`. `d` are those of

@@ -1,6 +1,7 @@
 //! The language model: one decoder for Phi-3, Llama, Mistral and Qwen2, with AKI's decoupled embedding
 //! and head.
 
+mod carry;
 mod config;
 mod decoder;
 mod embedding;

@@ -5,9 +5,10 @@
 //! its own input: one forward pass more, for the memory of one block instead of all.
 
 use burn::module::Module;
-use burn::tensor::{FloatDType, Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor};
 
 use super::LanguageModel;
+use super::carry::carry;
 use super::decoder::DecoderLayer;
 use crate::attention::AttentionLayout;
 use crate::fused::rms_norm;
@@ -93,11 +94,7 @@ fn through(
 
 /// The gradients of whatever `y` was made of, given that of `y`.
 fn seeded(y: Tensor<3>, gradient: Tensor<3>) -> Gradients {
-    // In f32, since a sum of products may be more than f16 holds.
-    (y * Tensor::from_inner(gradient))
-        .cast(FloatDType::F32)
-        .sum()
-        .backward()
+    carry(y, gradient).backward()
 }
 
 #[cfg(all(test, feature = "flex"))]

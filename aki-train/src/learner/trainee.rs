@@ -111,13 +111,13 @@ impl Trainee {
         let mut sum = GradientSum::default();
         let mut add = |grads| sum.add(&self.aki, GradientsParams::from_grads(grads, &self.aki));
         let scores = if self.config.recompute {
-            let (scores, trail, layout) = score_trailing(&self.aki, input);
-            let grads = scores.tokens.total.clone().mul_scalar(scale).backward();
+            let (scores, trail, layout) = score_trailing(&self.aki, input, scale);
+            let grads = scores.tokens.total.clone().backward();
             trail.backward(self.aki.language(), &layout, grads, add);
             scores
         } else {
-            let scores = score(&self.aki, input);
-            add(scores.tokens.total.clone().mul_scalar(scale).backward());
+            let scores = score(&self.aki, input, scale);
+            add(scores.tokens.total.clone().backward());
             scores
         };
         let Scores {
@@ -141,7 +141,7 @@ impl Trainee {
             ..
         } = self.config;
         let inputs = input.split(micro_batches * threads);
-        let total = |replica: Self, part: &PolicyBatch| score(&replica.aki, part).tokens.total;
+        let total = |replica: Self, part: &PolicyBatch| score(&replica.aki, part, 1.0).tokens.total;
         let totals = inputs
             .chunks(threads)
             .flat_map(|inputs| self.shared_out(inputs, total));
@@ -292,7 +292,7 @@ impl InferenceStep for Trainee {
     type Output = StepOutput;
 
     fn step(&self, input: PolicyBatch) -> StepOutput {
-        let scores = score(&self.aki, &input);
+        let scores = score(&self.aki, &input, 1.0);
         StepOutput {
             exact: scores.exact(),
             losses: scores.tokens.losses,
