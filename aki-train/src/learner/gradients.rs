@@ -1,8 +1,13 @@
 //! Gradients of a step: their sum over the parts of a batch, their norm, and clipping by it.
 
+use aki_model::is_cpu;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, FloatDType, Tensor};
+use rayon::prelude::*;
+
+/// Numbers of a gradient that one of the CPU's threads takes at a time.
+const BLOCK: usize = 1 << 14;
 
 /// Adds gradients of the parts of a batch, in the order in which they are given. Sums are f32, so that
 /// those of half precision lose nothing; a single part's stay as they are.
@@ -39,36 +44,96 @@ impl ModuleVisitor for Both {
             return;
         };
         let sum = match self.sum.remove::<D>(param.id) {
-            Some(sum) => sum.cast(FloatDType::F32) + part.cast(FloatDType::F32),
+            Some(sum) => added(sum.cast(FloatDType::F32), part.cast(FloatDType::F32)),
             None => part,
         };
         self.sum.register(param.id, sum);
     }
 }
 
-/// The norm of all gradients together. It is waited for.
-pub(super) fn global_norm<M: Module>(module: &M, grads: &GradientsParams) -> f64 {
-    let mut squares = Squares { grads, sum: None };
-    module.visit(&mut squares);
-    let sum = squares.sum.map_or(0.0, |sum| sum.into_scalar::<f32>());
-    f64::from(sum).sqrt()
+/// Whether a gradient lies in this program's memory, where Burn would leave it to one thread.
+fn is_here<const D: usize>(grad: &Tensor<D>) -> bool {
+    grad.dtype() == DType::F32 && is_cpu(&grad.device())
 }
 
+/// A gradient in f32 on the CPU after `work` on its numbers.
+fn worked_on<const D: usize>(grad: Tensor<D>, work: impl FnOnce(&mut [f32])) -> Tensor<D> {
+    let device = grad.device();
+    // Without a copy, where nothing else has it.
+    let mut numbers = grad.into_data();
+    work(numbers.as_mut_slice().expect("its type was looked at"));
+    Tensor::from_data(numbers, (&device, DType::F32))
+}
+
+fn added<const D: usize>(sum: Tensor<D>, part: Tensor<D>) -> Tensor<D> {
+    if !is_here(&sum) {
+        return sum + part;
+    }
+    let part = part.into_data();
+    let part = part.as_slice::<f32>().expect("its type was looked at");
+    worked_on(sum, |sum| {
+        let blocks = sum.par_chunks_mut(BLOCK).zip(part.par_chunks(BLOCK));
+        blocks.for_each(|(sum, part)| {
+            for (sum, part) in sum.iter_mut().zip(part) {
+                *sum += part;
+            }
+        });
+    })
+}
+
+/// The norm of all gradients together. It is waited for.
+pub(super) fn global_norm<M: Module>(module: &M, grads: &mut GradientsParams) -> f64 {
+    let mut squares = Squares {
+        grads,
+        here: 0.0,
+        elsewhere: None,
+    };
+    module.visit(&mut squares);
+    let elsewhere = squares.elsewhere.map(|sum| sum.into_scalar::<f32>());
+    (squares.here + elsewhere.map_or(0.0, f64::from)).sqrt()
+}
+
+/// Sums of squares.
 struct Squares<'a> {
-    grads: &'a GradientsParams,
-    sum: Option<Tensor<1>>,
+    grads: &'a mut GradientsParams,
+    here: f64,
+    elsewhere: Option<Tensor<1>>,
 }
 
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(grad) = self.grads.get::<D>(param.id) {
-            let square = grad.cast(FloatDType::F32).square().sum();
-            self.sum = Some(match self.sum.take() {
+        let Some(mut grad) = self.grads.remove::<D>(param.id) else {
+            return;
+        };
+        if is_here(&grad) {
+            grad = worked_on(grad, |numbers| self.here += sum_of_squares(numbers));
+        } else {
+            let square = grad.clone().cast(FloatDType::F32).square().sum();
+            self.elsewhere = Some(match self.elsewhere.take() {
                 Some(sum) => sum + square,
                 None => square,
             });
         }
+        self.grads.register(param.id, grad);
     }
+}
+
+/// In one order, whatever the threads.
+fn sum_of_squares(numbers: &[f32]) -> f64 {
+    let blocks = numbers.par_chunks(BLOCK).map(|block| {
+        let mut sums = [0.0_f32; 32];
+        let (lanes, rest) = block.as_chunks::<32>();
+        for lanes in lanes {
+            for (sum, number) in sums.iter_mut().zip(lanes) {
+                *sum += number * number;
+            }
+        }
+        for (sum, number) in sums.iter_mut().zip(rest) {
+            *sum += number * number;
+        }
+        sums.into_iter().map(f64::from).sum()
+    });
+    blocks.collect::<Vec<f64>>().into_iter().sum()
 }
 
 /// What gradients are multiplied with so that their norm is at most `max_norm`. (Burn's own clipping
@@ -104,6 +169,15 @@ struct Scale {
 impl ModuleVisitor for Scale {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.remove::<D>(param.id) {
+            if is_here(&grad) {
+                let factor = self.factor as f32;
+                let grad = worked_on(grad, |numbers| {
+                    let blocks = numbers.par_chunks_mut(BLOCK);
+                    blocks.for_each(|block| block.iter_mut().for_each(|it| *it *= factor));
+                });
+                self.grads.register(param.id, grad);
+                return;
+            }
             let dtype = grad.dtype();
             let grad = grad.cast(FloatDType::F32).mul_scalar(self.factor);
             let grad = match dtype {
@@ -137,9 +211,9 @@ mod tests {
         // Each of the 12 + 4 gradients is 5, so their norm is 20.
         let module = module();
         let clipped = |max_norm| {
-            let grads = part(&module, 5);
-            let factor = clip_factor(global_norm(&module, &grads), max_norm);
-            global_norm(&module, &scaled(&module, grads, factor))
+            let mut grads = part(&module, 5);
+            let factor = clip_factor(global_norm(&module, &mut grads), max_norm);
+            global_norm(&module, &mut scaled(&module, grads, factor))
         };
         assert!((clipped(f64::MAX) - 20.0).abs() < 1e-4);
         assert!((clipped(2.0) - 2.0).abs() < 1e-4);

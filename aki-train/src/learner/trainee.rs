@@ -218,10 +218,10 @@ impl TrainStep for Trainee {
                 document_labels.extend(part.document_labels);
             }
         }
-        let grads = sum_gradients(ranks, &self.aki, sum.take());
+        let mut grads = sum_gradients(ranks, &self.aki, sum.take());
         let losses = Tensor::cat(losses, 0);
         // All ranks do the same about it, whatever their processors.
-        let norm = ranks.of_first(global_norm(&self.aki, &grads) / loss_scale);
+        let norm = ranks.of_first(global_norm(&self.aki, &mut grads) / loss_scale);
         let (grads, faulty) = if norm.is_finite() {
             let factor = clip_factor(norm, clip_norm) / loss_scale;
             (scaled(&self.aki, grads, factor), Vec::new())
