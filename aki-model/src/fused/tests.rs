@@ -97,7 +97,7 @@ fn assert_near(ours: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 
 /// Widths on both sides of a register's and of a block's of sums, one row, and rows for several tasks.
 const SHAPES: [[usize; 3]; 6] = [
-    [1, 1, 2],
+    [1, 1, 6],
     [1, 1, 130],
     [2, 3, 34],
     [3, 5, 254],

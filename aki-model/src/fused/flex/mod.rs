@@ -5,6 +5,10 @@
     clippy::inline_always,
     reason = "only what is inlined into `with_simd` is compiled for the machine's vectors"
 )]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over a constant range in several arrays at once become vectors"
+)]
 
 mod cross_entropy;
 mod rms_norm;
@@ -116,6 +120,15 @@ fn exp(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without vectors a fused multiplication and addition is a call of a function.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_machines_vectors_are_used() {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            assert!(!matches!(pulp::Arch::new(), pulp::Arch::Scalar));
+        }
+    }
 
     #[test]
     fn powers_of_e() {

@@ -5,6 +5,9 @@ use rayon::prelude::*;
 
 use super::{exp, rows_of_task};
 
+/// Numbers that are worked out side by side: as many as the registers hold all that is needed of.
+const LANES: usize = 16;
+
 /// Rows of gate and up, each `width` wide.
 pub(super) fn forward(both: &[f32], width: usize) -> Vec<f32> {
     let task = rows_of_task(2 * width) * width;
@@ -59,16 +62,29 @@ impl WithSimd for Backward<'_> {
         let rows = self.both.chunks_exact_mut(2 * self.width);
         for (both, grad) in rows.zip(self.grad.chunks_exact(self.width)) {
             let (gate, up) = both.split_at_mut(self.width);
+            let (gates, gate) = gate.as_chunks_mut::<LANES>();
+            let (ups, up) = up.as_chunks_mut::<LANES>();
+            let (grads, grad) = grad.as_chunks::<LANES>();
+            for ((gate, up), grad) in gates.iter_mut().zip(ups).zip(grads) {
+                // Of a constant length, or the compiler makes no vectors of it.
+                for lane in 0..LANES {
+                    [gate[lane], up[lane]] = gradients(gate[lane], up[lane], grad[lane]);
+                }
+            }
             for ((gate, up), grad) in gate.iter_mut().zip(up).zip(grad) {
-                let s = sigmoid(*gate);
-                let silu = *gate * s;
-                // s + x s (1 - s)
-                let slope = silu.mul_add(1.0 - s, s);
-                *gate = grad * *up * slope;
-                *up = grad * silu;
+                [*gate, *up] = gradients(*gate, *up, *grad);
             }
         }
     }
+}
+
+#[inline(always)]
+fn gradients(gate: f32, up: f32, grad: f32) -> [f32; 2] {
+    let s = sigmoid(gate);
+    let silu = gate * s;
+    // s + x s (1 - s)
+    let slope = silu.mul_add(1.0 - s, s);
+    [grad * up * slope, grad * silu]
 }
 
 #[inline(always)]
