@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod device;
+mod memory;
 mod terminal;
 
 use std::io::IsTerminal;

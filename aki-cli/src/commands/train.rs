@@ -16,9 +16,10 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 
 use super::{Done, run_file};
 use crate::args::TrainArgs;
-use crate::terminal;
+use crate::{memory, terminal};
 
 pub fn run(args: TrainArgs) -> Result<Done> {
+    memory::keep();
     let world = World::join()?;
     let ranks = world.ranks();
     match run_as(ranks, args) {

@@ -20,6 +20,7 @@ use burn::train::TrainStep;
 use serde_json::json;
 
 use crate::args::{BenchTrain, Dtype, name_of};
+use crate::memory;
 
 /// The system line in front of the picture.
 const BEFORE_IMAGE: usize = 40;
@@ -39,6 +40,7 @@ impl Step {
 }
 
 pub fn run(args: &BenchTrain, as_json: bool) -> Result<()> {
+    memory::keep();
     let (device, device_name) = args.device.open()?;
     let mut config = AkiConfig::preset(&args.preset).with_context(|| {
         let presets = AkiConfig::PRESETS.join(", ");
