@@ -3,13 +3,16 @@
 //! Decoding multiplies one token, or one a batch row, with every weight of the network, so it takes
 //! as long as reading the weights does. On the CPU such products have a kernel of their own that reads
 //! f32, f16 and bf16 weights as they are stored, on all threads, and sums in f32. Larger products of
-//! half precision widen the weights a tile at a time. Everything else is Burn's product: f32 with many
-//! rows, GPUs, and tensors that carry gradients.
+//! half precision widen the weights a tile at a time. Products of many rows in f32, those of training,
+//! are operations with a backward pass of their own there. Everything else is Burn's product: GPUs, rows in
+//! f32 that are neither few nor many, and half precision that carries gradients.
 
 mod decoder;
 #[cfg(feature = "flex")]
 mod flex;
 mod packed;
+#[cfg(feature = "flex")]
+mod product;
 #[cfg(feature = "flex")]
 pub(crate) mod vector;
 
@@ -50,18 +53,22 @@ pub fn project<const D: usize>(
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
     #[cfg(feature = "flex")]
-    if flex::serves(&x, &weight) {
-        let mut shape = x.dims();
-        let [from, to] = weight.dims();
-        assert_eq!(shape[D - 1], from, "linear: the weight is {from} wide");
-        let rows = shape[..D - 1].iter().product::<usize>();
-        let y = flex::project(x.reshape([rows, from]), weight);
-        let y = match bias {
-            Some(bias) => y + bias.unsqueeze(),
-            None => y,
-        };
-        shape[D - 1] = to;
-        return y.reshape(shape);
+    {
+        let (few, many) = (flex::serves(&x, &weight), product::serves(&x, &weight));
+        if few || many {
+            let mut shape = x.dims();
+            let [from, to] = weight.dims();
+            assert_eq!(shape[D - 1], from, "linear: the weight is {from} wide");
+            let rows = shape[..D - 1].iter().product::<usize>();
+            let x = x.reshape([rows, from]);
+            let y = match (many, bias) {
+                (true, bias) => product::project(x, weight, bias),
+                (false, Some(bias)) => flex::project(x, weight) + bias.unsqueeze(),
+                (false, None) => flex::project(x, weight),
+            };
+            shape[D - 1] = to;
+            return y.reshape(shape);
+        }
     }
     burn::tensor::module::linear(x, weight, bias)
 }

@@ -24,6 +24,17 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// `rows` by `columns` elements with any distances between rows and between columns.
+    pub fn strided(data: &'a [f32], [rows, columns]: [usize; 2], strides: [usize; 2]) -> Self {
+        Self {
+            data,
+            rows,
+            columns,
+            row_stride: strides[0],
+            column_stride: strides[1],
+        }
+    }
+
     /// The rows `start..end`.
     pub fn rows(self, rows: std::ops::Range<usize>) -> Self {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
@@ -81,23 +92,84 @@ pub fn multiply(
     a: Matrix<'_>,
     b: Matrix<'_>,
 ) {
-    let (rows, columns) = (a.rows, b.columns);
-    assert_eq!(a.columns, b.rows);
-    a.check();
-    b.check();
+    let (rows, columns) = fit(a, b);
     if rows * columns == 0 {
         return;
     }
     assert!(columns <= row_stride && (rows - 1) * row_stride + columns <= out.len());
-    // SAFETY: strides are not negative and lie within slices, so they fit `isize`; the asserts above
-    // bound every element that is read or written (none is read if there is nothing to sum); `out`
-    // is borrowed mutably, so it overlaps neither `a` nor `b`.
+    // SAFETY: the matrices fit, and the assert above bounds what is written.
+    unsafe {
+        write(
+            out.as_mut_ptr(),
+            row_stride,
+            add,
+            factor,
+            [a, b],
+            Parallelism::None,
+        );
+    }
+}
+
+/// `a b`, or `start + a b` with the same `start` in each row; row after row. On all threads, and with
+/// the same bits whatever their number.
+///
+/// # Panics
+///
+/// If the shapes do not fit each other or the memory.
+pub fn product(a: Matrix<'_>, b: Matrix<'_>, start: Option<&[f32]>) -> Vec<f32> {
+    let (rows, columns) = fit(a, b);
+    let len = rows * columns;
+    let mut out = Vec::with_capacity(len);
+    if let Some(start) = start {
+        assert_eq!(start.len(), columns);
+        for _ in 0..rows {
+            out.extend_from_slice(start);
+        }
+    }
+    // SAFETY: the matrices fit, and there is room for `len` elements. All of them are written, and
+    // none is read that was not set above.
+    unsafe {
+        write(
+            out.as_mut_ptr(),
+            columns,
+            start.is_some(),
+            1.0,
+            [a, b],
+            Parallelism::Rayon(0),
+        );
+        out.set_len(len);
+    }
+    out
+}
+
+/// Rows and columns of `a b`.
+fn fit(a: Matrix<'_>, b: Matrix<'_>) -> (usize, usize) {
+    assert_eq!(a.columns, b.rows);
+    a.check();
+    b.check();
+    (a.rows, b.columns)
+}
+
+/// # Safety
+///
+/// `a` and `b` must [`fit`], and `out` must be valid for writing a row of `b.columns` elements for each
+/// row of `a`, `row_stride` apart; for reading them too if `add`.
+unsafe fn write(
+    out: *mut f32,
+    row_stride: usize,
+    add: bool,
+    factor: f32,
+    [a, b]: [Matrix<'_>; 2],
+    threads: Parallelism,
+) {
+    // SAFETY: strides are not negative and lie within slices, so they fit `isize`; all elements of `a`
+    // and `b` that are read lie in their slices, which `out`, being valid for writing, does not overlap.
     unsafe {
         gemm::gemm(
-            rows,
-            columns,
+            a.rows,
+            b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out,
             1,
             row_stride as isize,
             add,
@@ -112,7 +184,7 @@ pub fn multiply(
             false,
             false,
             false,
-            Parallelism::None,
+            threads,
         );
     }
 }
