@@ -195,7 +195,7 @@ fn fused_engine(q_bhtd: &Tensor<4>, kernels: Kernels) -> Result<(), String> {
 }
 
 /// What the environment asks for, read once.
-fn asked() -> Engine {
+pub(super) fn asked() -> Engine {
     static ASKED: OnceLock<Engine> = OnceLock::new();
     *ASKED.get_or_init(|| match std::env::var("AKI_ATTENTION").as_deref() {
         Ok("reference") => Engine::Reference,

@@ -4,6 +4,8 @@ use burn::module::Module;
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Tensor};
 
+#[cfg(feature = "flex")]
+use super::projected::{self, Parts};
 use super::{AttentionLayout, LayerCache, RopeScaling, RotaryConfig, mma_attention};
 use crate::linear::DecoderLinear;
 
@@ -189,6 +191,19 @@ impl MmaAttention {
         let [batch, len, _] = x_btd.dims();
         let head_dim = self.head_dim;
         let qkv = self.qkv_proj.forward(x_btd);
+        #[cfg(feature = "flex")]
+        if let (None, Some(rope)) = (&cache, &self.rope)
+            && projected::serves(&qkv, layout)
+        {
+            let table = layout.rotary(rope, &qkv.device());
+            let parts = Parts {
+                heads: self.heads,
+                kv_heads: self.kv_heads,
+                head_dim,
+            };
+            let y_btd = projected::attention(qkv, &table, layout, parts);
+            return self.o_proj.forward(y_btd);
+        }
         let part = |from: usize, heads: usize| {
             qkv.clone()
                 .slice([0..batch, 0..len, from * head_dim..(from + heads) * head_dim])

@@ -29,6 +29,8 @@ pub(crate) mod flex;
 mod layout;
 mod mma;
 mod ops;
+#[cfg(feature = "flex")]
+mod projected;
 pub mod reference;
 mod rope;
 

@@ -121,8 +121,9 @@ impl RopeScaling {
 /// Cosines and sines for the query positions of one batch, shared by all layers of a decoder.
 #[derive(Clone, Debug)]
 pub(super) struct RotaryTable {
-    cos_b1td: Tensor<4>,
-    sin_b1td: Tensor<4>,
+    /// `[batch, 1, len, head_dim]`, or `[1, 1, len, head_dim]` for all rows.
+    pub(super) cos_b1td: Tensor<4>,
+    pub(super) sin_b1td: Tensor<4>,
 }
 
 impl RotaryConfig {

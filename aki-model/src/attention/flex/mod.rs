@@ -6,6 +6,7 @@ mod decode;
 mod forward;
 pub(crate) mod gemm;
 pub(crate) mod heads;
+mod projected;
 pub(crate) mod softmax;
 
 use std::ops::Range;
