@@ -86,22 +86,28 @@ fn sums_are_right_to_rounding() {
     }
 }
 
-/// Shapes, biases and gradients are those of Burn's layer.
+/// Shapes, biases and gradients are those of Burn's layer, with few rows and with many.
 #[test]
 fn a_layer_is_what_burn_makes_of_it() {
     let device = Device::flex();
     device.seed(1);
     for device in [device.clone(), device.autodiff()] {
-        let layer = LinearConfig::new(24, 10).init(&device);
+        let layer = LinearConfig::new(24, 20).init(&device);
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let x = Tensor::<3>::from_data(random([2, 3, 24], &mut rng), &device);
-        let y = linear(x.clone(), &layer);
-        assert_eq!(y.dims(), [2, 3, 10]);
-        let off = (y.clone() - layer.forward(x)).abs().max();
-        assert!(off.into_scalar::<f32>() < 1e-5);
-        if device.is_autodiff() {
-            let gradients = y.sum().backward();
-            assert!(layer.weight.val().grad(&gradients).is_some());
+        for len in [3, 150] {
+            let x = Tensor::<3>::from_data(random([2, len, 24], &mut rng), &device);
+            let (y, expected) = (linear(x.clone(), &layer), layer.forward(x));
+            assert_eq!(y.dims(), [2, len, 20]);
+            let off = (y.clone() - expected.clone()).abs().max();
+            assert!(off.into_scalar::<f32>() < 1e-5);
+            if device.is_autodiff() {
+                let gradient = |y: Tensor<3>| {
+                    let gradients = y.square().sum().backward();
+                    layer.weight.val().grad(&gradients).expect("a gradient")
+                };
+                let off = (gradient(y) - gradient(expected)).abs().max();
+                assert!(off.into_scalar::<f32>() < 1e-3);
+            }
         }
     }
 }

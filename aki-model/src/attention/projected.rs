@@ -282,8 +282,9 @@ mod tests {
     fn layout(policy: Policy, len: usize) -> AttentionLayout {
         let document = |tokens: std::ops::Range<usize>| {
             let (start, third) = (tokens.start, tokens.len() / 3);
+            let picture = start + third / 2..start + third;
             Document {
-                media: vec![start + third / 2..start + third],
+                media: Vec::from_iter((!picture.is_empty()).then_some(picture)),
                 question_end: Some(start + 2 * third),
                 tokens,
             }
@@ -326,7 +327,8 @@ mod tests {
                         .fold(0.0, |high: f64, it| high.max(it.abs()));
                     let (ours, theirs) =
                         (worst(&found[at], &truth[at]), worst(&dense[at], &truth[at]));
-                    let allowed = 2.0 * theirs + f64::from(f32::EPSILON) * largest;
+                    // Where products cancel, some units of f32 of the eight heads may stay.
+                    let allowed = 2.0 * theirs + f64::from(f32::EPSILON) * (largest + 32.0);
                     assert!(
                         ours <= allowed,
                         "{policy:?}, {len} tokens, {shape:?}, {at}: {ours:e}, the dense path {theirs:e}"

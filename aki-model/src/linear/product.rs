@@ -203,14 +203,17 @@ impl<B: ProductOps> Backward<B, 3> for Biased {
 #[cfg(test)]
 mod tests {
     use burn::tensor::module::linear;
-    use burn::tensor::{Device, Distribution, TensorData};
+    use burn::tensor::{Device, TensorData};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
     fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-        let device = Device::flex();
-        device.seed(seed);
-        Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &device)
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let numbers = (0..shape.iter().product()).map(|_| rng.random_range(-1.0f32..1.0));
+        let data = TensorData::new(numbers.collect::<Vec<_>>(), shape);
+        Tensor::from_data(data, &Device::flex())
     }
 
     fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
