@@ -78,6 +78,9 @@ fn each_step_says_what_it_took() {
     for line in steps.clone() {
         let speed = line.tokens_per_second.expect("a speed");
         assert!(speed > 0.0 && speed.is_finite(), "{line:?}");
+        // The time of a step of four pictures, which the run was longer than.
+        let seconds = 4.0 / line.samples_per_second.expect("a speed");
+        assert!(seconds > 1e-6 && seconds < line.seconds, "{line:?}");
         let norm = line.grad_norm.expect("a norm");
         assert!(norm > 0.0 && norm.is_finite(), "{line:?}");
         let wait = line.data_wait.expect("a wait");

@@ -32,9 +32,10 @@ impl Meter {
         }
     }
 
-    /// To be called after the step and before its metrics are processed.
-    pub(super) fn tell(&self, facts: StepFacts, norm: f64) {
+    /// To be called after a step that took `time`, and before its metrics are processed.
+    pub(super) fn tell(&self, facts: StepFacts, time: Duration, norm: f64) {
         self.log.push(StepFacts {
+            time,
             norm: Some(norm),
             memory: memory_in_use(&self.device),
             ..facts

@@ -305,7 +305,7 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
                 if past.note(&output) {
                     self.tell_bad(step, past.bad, &output.faulty, &interrupter);
                 }
-                self.watch.meter.tell(facts, output.norm);
+                self.watch.meter.tell(facts, asked.elapsed(), output.norm);
 
                 let done = (step - (epoch - 1) * self.evaluate_every) * self.step_items();
                 let progress = Progress::new(done, total_items, Some(self.unit.to_owned()));

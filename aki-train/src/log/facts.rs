@@ -11,7 +11,9 @@ use super::Record;
 pub struct StepFacts {
     /// Tokens of the step's texts, without padding, those of the pictures among them.
     pub tokens: usize,
-    /// How long the step waited for its batch.
+    /// How long the step took, from asking for its batch to the changed weights.
+    pub time: Duration,
+    /// How much of that it waited for its batch.
     pub wait: Duration,
     /// Global norm of the gradients before they were clipped.
     pub norm: Option<f64>,
@@ -19,6 +21,25 @@ pub struct StepFacts {
     pub flops: Option<f64>,
     /// Bytes in use after it, see [`memory_in_use`](super::memory_in_use).
     pub memory: Option<u64>,
+}
+
+impl StepFacts {
+    /// The record of a step of `samples`, with what was told of it. Speeds are those of the step itself:
+    /// measurements, checkpoints and the logs' own work are left out. `tflops` is what the device computes at
+    /// best, in 10^12 floating-point operations a second.
+    pub(super) fn added_to(self, record: Record, samples: usize, tflops: Option<f64>) -> Record {
+        let seconds = self.time.as_secs_f64().max(1e-9);
+        let used = |tflops: f64| Some(self.flops? / seconds / (tflops * 1e12));
+        Record {
+            samples_per_second: Some(samples as f64 / seconds),
+            tokens_per_second: Some(self.tokens as f64 / seconds),
+            mfu: tflops.and_then(used),
+            data_wait: Some((self.wait.as_secs_f64() / seconds).min(1.0)),
+            grad_norm: self.norm,
+            memory: self.memory,
+            ..record
+        }
+    }
 }
 
 /// Facts on their way from the strategy to the logger, and the last record on its way to the progress
@@ -60,6 +81,27 @@ impl StepLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Split;
+
+    #[test]
+    fn speeds_are_over_the_steps_own_time() {
+        let facts = StepFacts {
+            tokens: 100,
+            time: Duration::from_millis(500),
+            wait: Duration::from_millis(125),
+            flops: Some(1e12),
+            ..StepFacts::default()
+        };
+        let record = Record::new("a", 1, Split::Train, 1.0, 3600.0);
+        let expected = Record {
+            samples_per_second: Some(8.0),
+            tokens_per_second: Some(200.0),
+            mfu: Some(0.5),
+            data_wait: Some(0.25),
+            ..record.clone()
+        };
+        assert_eq!(facts.added_to(record, 4, Some(4.0)), expected);
+    }
 
     #[test]
     fn facts_come_in_the_order_of_the_steps() {

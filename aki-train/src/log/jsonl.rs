@@ -75,6 +75,7 @@ impl Split {
 
 /// One point of the learning curves.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(expecting = "a JSON object")]
 pub struct Record {
     /// The stage of the run.
     pub stage: String,
@@ -91,10 +92,10 @@ pub struct Record {
     /// Learning rate of the step, for training records.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Samples trained on a second, since the last record.
+    /// Samples trained on a second, over the step's own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples_per_second: Option<f64>,
-    /// Tokens trained on a second, padding left out, since the last record.
+    /// Tokens trained on a second, padding left out, over the step's own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_second: Option<f64>,
     /// Model FLOPs utilisation: the share, 0 to 1, of what the device computes at best, where that is
@@ -291,9 +292,10 @@ impl Contents {
                 // Only the last line can lack its newline.
                 Err(_) if !line.ends_with(b"\n") => torn = true,
                 Err(error) => {
-                    let (path, reason) = (path.to_owned(), error.to_string());
+                    // To the parser the line is a file of its own.
+                    let reason = error.to_string().replace(" at line 1 column", " at column");
                     return Err(JsonlError::Line {
-                        path,
+                        path: path.to_owned(),
                         line: number + 1,
                         reason,
                     });

@@ -10,7 +10,7 @@ use burn::train::logger::MetricLogger;
 use burn::train::metric::store::{EpochSummary, MetricsUpdate, Split as BurnSplit};
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
 
-use super::{EventWriter, JsonlWriter, Record, Split, StepFacts, StepLog, read, write_csv};
+use super::{EventWriter, JsonlWriter, Record, Split, StepLog, read, write_csv};
 use crate::TrainError;
 use crate::checkpoint::Checkpoints;
 use crate::learner::ExactMatch;
@@ -30,8 +30,6 @@ pub(crate) struct RunLogger {
     /// What the device computes at best, in 10^12 floating-point operations a second, if it is known.
     tflops: Option<f64>,
     names: HashMap<MetricId, String>,
-    /// When the last training step was logged, for the next one's speed.
-    last: Instant,
     /// Training seconds of the run before this logger.
     before: f64,
     begun: Instant,
@@ -70,7 +68,6 @@ impl RunLogger {
             steps,
             tflops,
             names: HashMap::new(),
-            last: Instant::now(),
             before: records.last().map_or(0.0, |record| record.seconds),
             begun: Instant::now(),
             valid: HashMap::new(),
@@ -98,31 +95,13 @@ impl RunLogger {
 
     /// The record of a training step that has just ended.
     fn trained(&mut self, loss: f64, lr: Option<f64>) -> Record {
-        let elapsed = self.last.elapsed().as_secs_f64().max(1e-9);
-        self.last = Instant::now();
         let record = Record {
             lr,
-            samples_per_second: Some(self.batch as f64 / elapsed),
             ..Record::new(&self.stage, self.step, Split::Train, loss, self.seconds())
         };
-        let Some(facts) = self.steps.take() else {
-            return record;
-        };
-        let StepFacts {
-            tokens,
-            wait,
-            norm,
-            flops,
-            memory,
-        } = facts;
-        let used = |tflops: f64| Some(flops? / elapsed / (tflops * 1e12));
-        Record {
-            tokens_per_second: Some(tokens as f64 / elapsed),
-            mfu: self.tflops.and_then(used),
-            data_wait: Some((wait.as_secs_f64() / elapsed).min(1.0)),
-            grad_norm: norm,
-            memory,
-            ..record
+        match self.steps.take() {
+            Some(facts) => facts.added_to(record, self.batch, self.tflops),
+            None => record,
         }
     }
 
@@ -215,7 +194,73 @@ impl MetricLogger for RunLogger {
         });
         self.checkpoints.measured(self.step, loss);
         self.put_table();
-        // The pause for the evaluation is no part of the next step's speed.
-        self.last = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use burn::train::metric::store::NumericMetricUpdate;
+    use burn::train::metric::{MetricAttributes, MetricEntry, SerializedEntry};
+
+    use super::*;
+    use crate::checkpoint::Rank;
+    use crate::config::RunConfig;
+    use crate::log::StepFacts;
+
+    /// Burn's word of a loss.
+    fn loss(entry: NumericEntry) -> MetricsUpdate {
+        let text = SerializedEntry::new(String::new(), String::new());
+        let id = MetricId::new(Arc::new("loss".to_owned()));
+        let update = NumericMetricUpdate::new(MetricEntry::new(id, text), Some(entry), None);
+        MetricsUpdate::new(Vec::new(), vec![update])
+    }
+
+    /// The logs may be written long after a step, or soon after a measurement.
+    #[test]
+    fn speeds_do_not_depend_on_when_a_step_is_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = [format!("run_dir={:?}", folder.path())];
+        let path = Path::new("../assets/configs/easy-vqa.toml");
+        let config = RunConfig::load(path, &set).unwrap();
+        let stage = &config.stage[0];
+        let steps = StepLog::default();
+        let mut logger = RunLogger::new(
+            folder.path(),
+            &stage.name,
+            (0, 4),
+            (steps.clone(), None),
+            Interrupter::new(),
+            LogFault::default(),
+            Checkpoints::new(&config, stage, 0, &[], true, Rank::ALONE).unwrap(),
+        )
+        .unwrap();
+        logger.log_metric_definition(MetricDefinition {
+            metric_id: MetricId::new(Arc::new("loss".to_owned())),
+            name: Arc::new("Loss".to_owned()),
+            description: None,
+            attributes: MetricAttributes::None,
+        });
+        for _ in 0..3 {
+            steps.push(StepFacts {
+                tokens: 100,
+                time: Duration::from_millis(500),
+                ..StepFacts::default()
+            });
+        }
+        logger.log(loss(NumericEntry::Value(1.0)), 1, &BurnSplit::Train);
+        logger.log(loss(NumericEntry::Value(1.0)), 1, &BurnSplit::Train);
+        logger.log(loss(NumericEntry::Final(1.0)), 1, &BurnSplit::Valid);
+        logger.log_epoch_summary(EpochSummary::new(1, BurnSplit::Valid));
+        logger.log(loss(NumericEntry::Value(1.0)), 2, &BurnSplit::Train);
+
+        let (records, _) = read(&folder.path().join("metrics.jsonl")).unwrap();
+        let speeds: Vec<_> = records
+            .iter()
+            .map(|record| (record.samples_per_second, record.tokens_per_second))
+            .collect();
+        let (step, none) = ((Some(8.0), Some(200.0)), (None, None));
+        assert_eq!(speeds, [step, step, none, step]);
     }
 }
