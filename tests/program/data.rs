@@ -499,7 +499,7 @@ fn mistakes_in_a_data_command_are_told() {
         run_file(&wrong, &stage("tuning")),
     )
     .expect("a file");
-    insta::assert_snapshot!(refused(&["preview", "wrong.toml"]), @r#"error: unknown key "data.source[1].anotations" in wrong.toml line 19; did you mean "annotations"?"#);
+    insta::assert_snapshot!(refused(&["preview", "wrong.toml"]), @r#"error: unknown key "data.source.own.anotations" in wrong.toml line 19; did you mean "annotations"?"#);
     let stages = stage("first") + &stage("second");
     fs::write(run.place.path("two.toml"), run_file(SOURCES, &stages)).expect("a file");
     insta::assert_snapshot!(refused(&["preview", "two.toml"]), @"error: several stages learn from sources, and texts may differ in length; choose one with --stage: first, second");

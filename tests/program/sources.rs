@@ -191,7 +191,7 @@ fn mistakes_in_sources_are_told_before_anything_is_done() {
     let told = refused("weight = 2.0", "wieght = 2.0");
     assert!(told.contains("did you mean \"weight\"?"), "{told}");
     let told = refused("caption = \"txt\"", "caption = \"text\"");
-    assert!(told.contains("data.source[1].caption"), "{told}");
+    assert!(told.contains("data.source.captions.caption"), "{told}");
     let told = refused("kind = \"jsonl\"", "kind = \"vqa\"");
     assert!(
         told.contains("source mine: kind \"vqa\" needs the key \"questions\""),

@@ -86,7 +86,7 @@ pub enum ConfigError {
 /// A key that no run has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnknownKey {
-    /// Its dotted path, such as `stage[1].stpes`.
+    /// Its dotted path, such as `stage.captions.stpes`.
     pub key: String,
     /// Where it was written.
     pub place: Place,

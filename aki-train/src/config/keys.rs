@@ -25,7 +25,7 @@ pub enum KnownKeys {
 /// A key of the file that the example lacks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stray {
-    /// The dotted path of the key, such as `stage[1].stpes`.
+    /// The dotted path of the key, such as `stage.captions.stpes`.
     pub path: String,
     /// The bytes of the key in the text.
     pub span: Range<usize>,
@@ -118,7 +118,7 @@ impl KnownKeys {
             }
             (Self::Tables(element), DeValue::Array(values)) => {
                 for (position, value) in values.iter().enumerate() {
-                    let path = format!("{path}[{position}]");
+                    let path = element_path(path, position, value);
                     element.collect_strays(root, value.get_ref(), &path, strays);
                 }
             }
@@ -141,7 +141,7 @@ impl KnownKeys {
                         .find_map(|(known, inner)| inner.find(name, &join(path, known)))
                 })
             }
-            Self::Tables(element) => element.find(name, &format!("{path}[]")),
+            Self::Tables(element) => element.find(name, &join(path, "NAME")),
         }
     }
 }
@@ -168,15 +168,28 @@ pub fn path_at(document: &Spanned<DeValue<'_>>, span: &Range<usize>) -> String {
                 let path = join(&path, key.get_ref());
                 search(value, span, path.clone()).or_else(|| (key.span() == *span).then_some(path))
             }),
-            DeValue::Array(values) => values
-                .iter()
-                .enumerate()
-                .find_map(|(position, value)| search(value, span, format!("{path}[{position}]"))),
+            DeValue::Array(values) => values.iter().enumerate().find_map(|(position, value)| {
+                search(value, span, element_path(&path, position, value))
+            }),
             _ => None,
         };
         inner.or_else(|| (value.span() == *span).then_some(path))
     }
     search(document, span, String::new()).unwrap_or_default()
+}
+
+/// `path.name` of an element of an array that has a name, as `--set` takes it; else `path[position]`.
+pub fn element_path(path: &str, position: usize, value: &Spanned<DeValue<'_>>) -> String {
+    match element_name(value) {
+        Some(name) => join(path, name),
+        None => format!("{path}[{position}]"),
+    }
+}
+
+/// The `name` of an element of an array.
+pub fn element_name<'a>(value: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+    let name = value.get_ref().as_table()?.get("name")?;
+    name.get_ref().as_str().filter(|name| !name.is_empty())
 }
 
 /// `path.name`, or `name` at the top of the file.
@@ -211,7 +224,7 @@ mod tests {
                        [[stage]]\nlimit = 3\n[stage.data]\ny = 1\n";
         let text = "[[stage]]\nname = 'b'\nlimit = 1\ndata = { x = 1, y = 2, z = 3 }\n";
         let stray = (
-            "stage[0].data.z".to_owned(),
+            "stage.b.data.z".to_owned(),
             "the keys here are \"x\", \"y\"".to_owned(),
         );
         assert_eq!(strays(example, text), [stray]);
@@ -230,7 +243,7 @@ mod tests {
             [
                 "did you mean \"seed\"?",
                 "did you mean \"optimizer.learning_rate\"?",
-                "did you mean \"stage[].steps\"?",
+                "did you mean \"stage.NAME.steps\"?",
                 "did you mean \"learning_rate\"?",
             ]
         );
@@ -243,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_span_finds_its_path() {
-        let text = "a = 1\n[[stage]]\nsteps = 7\n[[stage]]\nsteps = { x = 8 }\n";
+        let text = "a = 1\n[[stage]]\nsteps = 7\n[[stage]]\nsteps = { x = 8 }\nname = 'b'\n";
         let root = toml::de::DeTable::parse(text).unwrap();
         let document = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
         let at = |part: &str| {
@@ -251,7 +264,7 @@ mod tests {
             path_at(&document, &(start..start + part.len()))
         };
         assert_eq!(at("7"), "stage[0].steps");
-        assert_eq!(at("8"), "stage[1].steps.x");
+        assert_eq!(at("8"), "stage.b.steps.x");
         assert_eq!(at("a"), "a");
         assert_eq!(path_at(&document, &document.span()), "");
     }

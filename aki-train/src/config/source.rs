@@ -21,7 +21,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::{ConfigError, Place, UnknownKey, one_line, reword};
-use super::keys::{KnownKeys, Stray, join, path_at};
+use super::keys::{KnownKeys, Stray, element_name, element_path, join, path_at};
 
 /// Reads the run file at `path` and lays `overrides` over it, later ones over earlier.
 ///
@@ -170,7 +170,10 @@ impl<'i> Source<'i> {
                         .or_insert(empty)
                 }
                 DeValue::Array(values) => {
-                    let names: Vec<_> = values.iter().enumerate().map(element_name).collect();
+                    let names = values.iter().enumerate().map(|(position, value)| {
+                        element_name(value).map_or_else(|| position.to_string(), str::to_owned)
+                    });
+                    let names: Vec<_> = names.collect();
                     let position = names.iter().position(|element| element == name);
                     let position = position
                         .or_else(|| name.parse().ok())
@@ -185,7 +188,7 @@ impl<'i> Source<'i> {
                                 element: name.to_owned(),
                                 elements: names,
                             })?;
-                    walked = format!("{walked}[{position}]");
+                    walked = element_path(&walked, position, element);
                     element
                 }
                 other => {
@@ -276,16 +279,6 @@ fn shift(value: Spanned<DeValue<'_>>, offset: usize) -> Spanned<DeValue<'_>> {
         plain => plain,
     };
     Spanned::new(span, value)
-}
-
-/// The `name` of an element of an array, or its position.
-fn element_name((position, value): (usize, &Spanned<DeValue<'_>>)) -> String {
-    let name = value
-        .get_ref()
-        .as_table()
-        .and_then(|table| table.get("name"));
-    name.and_then(|name| name.get_ref().as_str())
-        .map_or_else(|| position.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -404,10 +397,10 @@ steps = 200
                 "stage.captions.momentum=1",
                 "optimizer={ betsa = [1] }",
             ],
-            "unknown key \"stage[1].stpes\" in run.toml line 15; did you mean \"steps\"?\n\
+            "unknown key \"stage.questions.stpes\" in run.toml line 15; did you mean \"steps\"?\n\
              unknown key \"optimiser\" in run.toml line 16; did you mean \"optimizer\"?\n\
              unknown key \"sed\" in --set sed=3; did you mean \"seed\"?\n\
-             unknown key \"stage[0].momentum\" in --set stage.captions.momentum=1; \
+             unknown key \"stage.captions.momentum\" in --set stage.captions.momentum=1; \
              the keys here are \"name\", \"steps\", \"limit\"\n\
              unknown key \"optimizer.betsa\" in --set optimizer={ betsa = [1] }; \
              did you mean \"betas\"?",
@@ -419,7 +412,7 @@ steps = 200
         refused(
             &TEXT.replace("200", "\"many\""),
             &[],
-            "bad value for \"stage[1].steps\" in run.toml line 14: \
+            "bad value for \"stage.questions.steps\" in run.toml line 14: \
              expected a whole number, 0 or greater, found string \"many\"",
         );
         refused(
@@ -431,7 +424,7 @@ steps = 200
         refused(
             TEXT,
             &["seed=2", "stage.0.steps=-1"],
-            "bad value for \"stage[0].steps\" in --set stage.0.steps=-1: \
+            "bad value for \"stage.captions.steps\" in --set stage.0.steps=-1: \
              expected a whole number, 0 or greater, found integer `-1`",
         );
         refused(
@@ -449,7 +442,12 @@ steps = 200
         refused(
             &TEXT.replace("steps = 100", ""),
             &[],
-            "bad value for \"stage[0]\" in run.toml line 8: missing field `steps`",
+            "bad value for \"stage.captions\" in run.toml line 8: missing field `steps`",
+        );
+        refused(
+            &TEXT.replace("name = \"questions\"", ""),
+            &[],
+            "bad value for \"stage[1]\" in run.toml line 12: missing field `name`",
         );
     }
 
@@ -475,7 +473,7 @@ steps = 200
         refused(
             TEXT,
             &["stage.0.steps.x=1"],
-            "--set stage.0.steps.x=1: \"stage[0].steps\" is of type integer, not a table; \
+            "--set stage.0.steps.x=1: \"stage.captions.steps\" is of type integer, not a table; \
              set it whole",
         );
         for setting in ["seed", "=3", "a..b=3"] {
