@@ -86,8 +86,7 @@ fn a_run_that_cannot_be_read_hides_no_other() {
     let place = two();
     fs::write(place.path("runs/one/config.toml"), "seed = \"one\"").expect("a file");
     let ended = place.aki(&["runs"]).good();
-    let told = "warning: left out: runs/one/config.toml: ";
-    assert!(ended.stderr.starts_with(told), "{}", ended.stderr);
+    insta::assert_snapshot!(ended.stderr, @r#"warning: left out: bad value for "seed" in runs/one/config.toml line 1: expected a whole number, 0 or greater, found string "one""#);
     assert!(ended.stdout.contains("two"), "{}", ended.stdout);
     let message = place.aki(&["runs", "none"]).refused();
     insta::assert_snapshot!(message, @"error: cannot list none: No such file or directory (os error 2)");
@@ -97,6 +96,55 @@ fn a_run_that_cannot_be_read_hides_no_other() {
         (ended.stdout.as_str(), ended.stderr.as_str()),
         ("", "there is no run in none\n")
     );
+}
+
+/// Logs and reports that are missing or broken, in a run that was trained.
+#[test]
+fn what_a_run_lacks_is_told() {
+    let place = two();
+    let (metrics, report) = (
+        place.path("runs/one/metrics.jsonl"),
+        place.path("runs/one/report.json"),
+    );
+    let compare = ["runs", "compare", "runs/one", "runs/two"];
+
+    let lines = fs::read_to_string(&metrics).expect("metrics");
+    fs::write(&metrics, lines.replacen('{', "", 1)).expect("metrics");
+    let message = place.aki(&compare).refused();
+    insta::assert_snapshot!(message, @r#"error: runs/one/metrics.jsonl line 1 is not a record of metrics (invalid type: string "stage", expected a JSON object at column 7); remove or mend the line"#);
+    for args in [
+        &["best", "runs/one"][..],
+        &["prune", "runs/one", "--keep", "1"],
+    ] {
+        let other = place.aki(&[&["runs"][..], args].concat()).refused();
+        assert_eq!(other, message);
+    }
+    let ended = place.aki(&["runs"]).good();
+    assert!(
+        ended
+            .stderr
+            .starts_with("warning: left out: runs/one/metrics.jsonl line 1 ")
+    );
+
+    fs::remove_file(&metrics).expect("metrics");
+    let table = place.aki(&["runs"]).good().stdout;
+    let words: Vec<&str> = table
+        .lines()
+        .nth(1)
+        .expect("a run")
+        .split_whitespace()
+        .collect();
+    assert_eq!(words[..7], ["one", "complete", "-", "-", "-", "-", "-"]);
+    assert!(place.aki(&compare).good().stdout.contains("0 of 6"));
+    let message = place.aki(&["runs", "best", "runs/one"]).refused();
+    assert!(message.contains("has no checkpoint of a step that was measured"));
+
+    let into = [&compare[..], &["--svg", "none/curves.svg"]].concat();
+    insta::assert_snapshot!(place.aki(&into).refused(), @"error: cannot write none/curves.svg: No such file or directory (os error 2)");
+    fs::write(&report, "{").expect("a report");
+    insta::assert_snapshot!(place.aki(&compare).refused(), @"error: runs/one/report.json: EOF while parsing an object at line 1 column 1");
+    fs::write(place.path("runs/one/config.toml"), "seed = ").expect("a file");
+    insta::assert_snapshot!(place.aki(&compare).refused(), @"error: runs/one/config.toml line 1, column 8 is not TOML: string values must be quoted, expected literal string");
 }
 
 #[test]

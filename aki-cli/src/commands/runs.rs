@@ -70,7 +70,10 @@ fn line(run: &Summary) -> Vec<String> {
         run.name.clone(),
         state.to_owned(),
         run.stage.clone().unwrap_or("-".to_owned()),
-        format!("{} of {}", run.step, run.steps),
+        match run.stage {
+            Some(_) => format!("{} of {}", run.step, run.steps),
+            None => "-".to_owned(),
+        },
         loss(run.loss),
         loss(run.valid_loss),
         run.accuracy
@@ -88,6 +91,14 @@ fn side_by_side(runs: &[PathBuf], svg: Option<&Path>) -> Result<()> {
         figures,
         records,
     } = compare(&runs)?;
+    if let Some(file) = svg {
+        let drawn = names.iter().zip(&records);
+        let drawn: Vec<_> = drawn
+            .map(|(name, records)| (name.as_str(), records.as_slice()))
+            .collect();
+        std::fs::write(file, draw_compared(&drawn))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
     let table = |title: &str, lines: &[Difference]| {
         let head = std::iter::once(title.to_owned()).chain(names.iter().cloned());
         let cell = |value: &Option<String>| value.clone().unwrap_or("-".to_owned());
@@ -106,14 +117,6 @@ fn side_by_side(runs: &[PathBuf], svg: Option<&Path>) -> Result<()> {
     }
     writeln!(std::io::stdout())?;
     table("result", &figures)?;
-    if let Some(file) = svg {
-        let drawn = names.iter().zip(&records);
-        let drawn: Vec<_> = drawn
-            .map(|(name, records)| (name.as_str(), records.as_slice()))
-            .collect();
-        std::fs::write(file, draw_compared(&drawn))
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
     Ok(())
 }
 

@@ -231,6 +231,11 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Reads the configuration that a run keeps in its folder, as it is.
+    pub(crate) fn kept(path: &Path) -> Result<Self, TrainError> {
+        Ok(load(path, &[], &Self::known())?)
+    }
+
     /// Whether `text` is a run file that could be used, if the files it names are there.
     pub(super) fn check(text: &str) -> Result<(), TrainError> {
         let run: Self = parse(text, "the run file", &[], &Self::known())?;

@@ -79,15 +79,13 @@ fn is_run(folder: &Path) -> bool {
 /// The settings of the run in a folder.
 pub(super) fn config_of(run_dir: &Path) -> Result<RunConfig, TrainError> {
     let path = run_dir.join("config.toml");
-    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => TrainError::Request(format!(
+    if !path.is_file() {
+        return Err(TrainError::Request(format!(
             "{} is no run's folder: it has no config.toml",
             run_dir.display()
-        )),
-        _ => TrainError::io("read", &path)(error),
-    })?;
-    toml::from_str(&text)
-        .map_err(|error| TrainError::Request(format!("{}: {error}", path.display())))
+        )));
+    }
+    RunConfig::kept(&path)
 }
 
 pub(super) fn records_of(run_dir: &Path) -> Result<Vec<Record>, TrainError> {
