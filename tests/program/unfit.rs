@@ -103,8 +103,8 @@ fn what_cannot_be_converted_is_told() {
             "no preset aki-9b; there are aki-4b, aki-small, aki-medium, aki-tiny",
         ),
         (
-            vec!["convert", &model, "out", "--shard-size", "0"],
-            "a size like 5GB",
+            vec!["convert", &model, "out", "--shard-size", "500000"],
+            "a whole number with its unit is expected, like 5GB",
         ),
         (
             vec!["convert", &model, "out", "--random", "aki-4b"],
@@ -123,6 +123,22 @@ fn what_cannot_be_converted_is_told() {
         assert!(refused.contains(expected), "{refused}");
     }
     assert_eq!(place.names(), ["full/file"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_that_cannot_be_made_anew_is_named() {
+    let place = Workplace::new();
+    let convert = |out| {
+        place
+            .aki(&["convert", "--random", "aki-tiny", out])
+            .refused()
+    };
+    insta::assert_snapshot!(convert("."), @"error: . is no name for a new folder; name another");
+    std::fs::create_dir(place.path("empty")).expect("a folder");
+    std::os::unix::fs::symlink("empty", place.path("out")).expect("a link");
+    insta::assert_snapshot!(convert("out"), @"error: cannot replace out: Not a directory (os error 20)");
+    assert!(place.names().is_empty(), "{:?}", place.names());
 }
 
 #[test]

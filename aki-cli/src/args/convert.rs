@@ -36,7 +36,8 @@ pub struct ConvertArgs {
 }
 
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    units(text, &[]).ok_or_else(|| "a size like 5GB or 500MB is expected".to_owned())
+    units(text, &[])
+        .ok_or_else(|| "a whole number with its unit is expected, like 5GB or 500MB".to_owned())
 }
 
 /// Bytes, in decimal units or in `others`, which are written in capitals.
@@ -44,7 +45,6 @@ pub(super) fn units(text: &str, others: &[(&str, u64)]) -> Option<u64> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = text[number.len()..].to_ascii_uppercase();
     let decimal = [
-        ("", 1),
         ("B", 1),
         ("KB", 1_000),
         ("MB", 1_000_000),

@@ -39,6 +39,11 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
     };
     let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut files| files.next().is_none());
     ensure!(
+        out.file_name().is_some(),
+        "{} is no name for a new folder; name another",
+        out.display()
+    );
+    ensure!(
         empty,
         "{} exists already; name another folder",
         out.display()
@@ -98,15 +103,17 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         })?;
     drop(source);
     if plan.trained.is_some() {
-        std::fs::remove_dir_all(&unpacked)?;
+        std::fs::remove_dir_all(&unpacked)
+            .with_context(|| format!("cannot remove {}", unpacked.display()))?;
     }
     #[cfg(unix)]
     std::fs::set_permissions(
         partial.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )?;
+    )
+    .with_context(|| format!("cannot make {} readable", partial.path().display()))?;
     if out.exists() {
-        std::fs::remove_dir(out)?;
+        std::fs::remove_dir(out).with_context(|| format!("cannot replace {}", out.display()))?;
     }
     std::fs::rename(partial.keep(), out)
         .with_context(|| format!("cannot write {}", out.display()))?;
