@@ -6,13 +6,13 @@ use std::path::Path;
 
 use aki_data::{Batch, Document, Media};
 use aki_model::attention::Policy;
-use aki_train::config::RunConfig;
+use aki_train::config::{Precision, RunConfig};
 use aki_train::data::PolicyBatch;
 use aki_train::learner::Trainee;
 use aki_train::optimizer::Groups;
 use aki_train::plan::{MEASURED_WITHIN, Machine, plan};
-use burn::module::Module;
-use burn::tensor::Device;
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{Device, FloatDType, Tensor};
 use burn::train::TrainStep;
 use peak_alloc::PeakAlloc;
 
@@ -78,15 +78,18 @@ const RECOMPUTED_WIDE: &[&str] = &[
 ];
 const IN_PARTS: &[&str] = &["stage.captions.micro_batch=3"];
 const SMALL_MOMENTS: &[&str] = &["training.moments=\"8bit\""];
+/// What the optimizer takes of it is f32 and not f16.
+const SCALED: &[&str] = &["training.precision='f16'", "training.moments='8bit'"];
 const AVERAGED: &[&str] = &["training.ema=0.99"];
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     case(RECOMPUTED, true, 8, 120),
     case(RECOMPUTED, false, 8, 400),
     case(RECOMPUTED_WIDE, true, 8, 240),
     case(IN_PARTS, true, 12, 120),
     case(IN_PARTS, true, 12, 8),
     case(SMALL_MOMENTS, true, 1, 8),
+    case(SCALED, true, 1, 8),
     case(AVERAGED, true, 1, 8),
     case(&[], true, 1, 8),
     case(&[], true, 8, 120),
@@ -162,7 +165,10 @@ impl Case {
         PolicyBatch {
             batch,
             policy: Policy::Causal,
-            loss_scale: 1.0,
+            loss_scale: match config.training.precision {
+                Precision::F16 => 1024.0,
+                _ => 1.0,
+            },
             labels_of_all: None,
             behind: None,
         }
@@ -175,6 +181,7 @@ impl Case {
         let before = ALLOCATED.current_usage();
         let base = config.model.language.vocab_size - 2;
         let aki = config.model.init(base, &device);
+        let aki = aki.map(&mut Cast(config.training.precision.dtype()));
         let stage = &config.stage[0];
         let groups = Groups::new(stage, &aki).expect("patterns that fit");
         let mut trainee = Trainee::new(groups.freeze(aki), config.step(stage)).train();
@@ -188,6 +195,15 @@ impl Case {
             peak = ALLOCATED.peak_usage() - before;
         }
         peak as u64
+    }
+}
+
+/// To weights of a type.
+struct Cast(FloatDType);
+
+impl ModuleMapper for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weight| weight.cast(self.0))
     }
 }
 

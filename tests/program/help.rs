@@ -105,7 +105,7 @@ fn help_of_plan() {
     What a run takes before it is begun: memory by part, steps, tokens, operations, time
 
     Nothing is read but the run file. With --gpu it says whether a card of that size will do, 5 % of it
-    kept back, and what to change if not: then it ends with 1.
+    kept back, and what to change if not: then its exit code is 1.
 
     Usage: aki plan [OPTIONS] [FILE]
 
@@ -131,11 +131,11 @@ fn help_of_plan() {
               [default: 64]
 
           --tflops <N>
-              What the card computes at best, in 10^12 floating-point operations a second; times are
-              told
+              What the card computes at best, in 10^12 floating-point operations a second; then times
+              are told too
 
           --utilisation <SHARE>
-              The share of that which training reaches
+              The share of --tflops that training reaches, from 0 to 1
 
               [default: 0.4]
 

@@ -106,7 +106,7 @@ fn what_does_not_fit_is_told_with_what_would_help() {
         .take_while(|line| !line.is_empty())
         .collect();
     insta::assert_snapshot!(verdict.join("\n"), @r#"
-      does not fit: 257.56 GB of 85.90 GB
+      does not fit: 257.56 GB of 85.90 GB, 5 % of which are kept back
         training.recompute = true                            saves 180.63 GB
         stage.sft.micro_batch = 1                            saves 177.59 GB
         training.precision = "bf16"                          saves 80.69 GB
@@ -114,6 +114,63 @@ fn what_does_not_fit_is_told_with_what_would_help() {
         training.moments = "8bit"                            saves 23.29 GB
         enough, with 76.94 GB: training.recompute = true
     "#);
+}
+
+/// What to write for the changes that are enough.
+fn enough(plan: &Value) -> Vec<String> {
+    let settings = plan["stages"][0]["advice"]["enough"].as_array();
+    let settings = settings.expect("it can be made to fit").iter();
+    let settings = settings.map(|it| it.as_str().expect("a setting").to_owned());
+    settings.collect()
+}
+
+#[test]
+fn what_is_advised_can_be_set_and_is_enough() {
+    let sft = shipped("sft");
+    for (gpu, count) in [("40GiB", 1), ("24GiB", 2), ("9GiB", 3)] {
+        let (code, plan) = json(&[&sft, "--gpu", gpu]);
+        assert_eq!(code, Some(1), "{plan}");
+        let settings = enough(&plan);
+        assert_eq!(settings.len(), count, "{gpu}: {settings:?}");
+        let mut args = vec![sft.as_str(), "--gpu", gpu];
+        for setting in &settings {
+            args.extend(["--set", setting]);
+        }
+        let (code, plan) = json(&args);
+        assert_eq!(code, Some(0), "{args:?}: {plan}");
+    }
+    let ended = planned(&[&sft, "--gpu", "1GiB"]);
+    assert_eq!(ended.code, Some(1));
+    let told = "\n    nothing is enough: at best it takes ";
+    assert!(ended.stdout.contains(told), "{}", ended.stdout);
+}
+
+#[test]
+fn gradients_are_counted_as_they_are_kept() {
+    let sft = shipped("sft");
+    let gradients = |args: &[&str]| -> [u64; 2] {
+        let whole = [&sft, "--set", "stage.sft.batch=4"];
+        let (_, plan) = json(&[&whole[..], args].concat());
+        let parts = plan["stages"][0]["memory"]["parts"].as_array();
+        let mut parts = parts.expect("parts").iter();
+        let part = parts
+            .find(|part| part["name"] == "gradients")
+            .expect("a part");
+        ["gradients", "update"].map(|moment| part[moment].as_u64().expect("bytes"))
+    };
+    let trained = 4_330_957_954 - 428_225_600;
+    assert_eq!(gradients(&[]), [2 * trained, 2 * trained]);
+    for wide in [
+        &["--ranks", "2"][..],
+        &["--set", "training.precision='f16'"],
+    ] {
+        assert_eq!(gradients(wide), [2 * trained, 4 * trained], "{wide:?}");
+    }
+    // Each of two threads has its own, until they are summed.
+    let threads = ["--set", "stage.sft.threads=2"];
+    assert_eq!(gradients(&threads), [4 * trained, 4 * trained]);
+    let single = [&threads[..], &["--set", "training.precision='f32'"]].concat();
+    assert_eq!(gradients(&single), [8 * trained, 4 * trained]);
 }
 
 #[test]
@@ -133,12 +190,12 @@ fn the_built_in_run_is_planned() {
       memory               at the loss   gradients      update
         weights                12.8 MB     12.8 MB     12.8 MB
         moments                25.5 MB     25.5 MB     25.5 MB
-        gradients             691.2 kB     25.5 MB     25.5 MB
+        gradients             691.2 kB     25.5 MB     12.8 MB
         activations           337.7 MB    140.0 MB           -
         logits                  1.8 MB           -           -
         pictures                1.6 MB      1.6 MB           -
         in passing             15.9 MB     17.7 MB      2.4 MB
-        all                   396.0 MB    223.1 MB     66.2 MB
+        all                   396.0 MB    223.1 MB     53.4 MB
       a step: 2,560 tokens, 42.18 GFLOP
       the stage: 3,584,000 tokens, 59.05 TFLOP
       time: 844 ms a step, 20 min in all, at 50 % of 100.00 GFLOP/s
@@ -155,12 +212,12 @@ fn the_built_in_run_is_planned() {
       memory               at the loss   gradients      update
         weights                12.8 MB     12.8 MB     12.8 MB
         moments                25.5 MB     25.5 MB     25.5 MB
-        gradients             691.2 kB     25.5 MB     25.5 MB
+        gradients             691.2 kB     25.5 MB     12.8 MB
         activations           465.4 MB     70.0 MB           -
         logits                  1.8 MB           -           -
         pictures              786.4 kB    786.4 kB           -
         in passing             33.5 MB     35.4 MB      2.4 MB
-        all                   540.6 MB    170.0 MB     66.2 MB
+        all                   540.6 MB    170.0 MB     53.4 MB
       a step: 5,120 tokens, 65.19 GFLOP
       the stage: 9,216,000 tokens, 117.34 TFLOP
       time: 1.3 s a step, 39 min in all, at 50 % of 100.00 GFLOP/s
@@ -218,17 +275,25 @@ fn less_recomputation_and_fewer_bits_are_seen() {
 fn sizes_and_shares_that_are_none() {
     let refused = |args: &[&str]| planned(args).refused();
     insta::assert_snapshot!(refused(&["--gpu", "80XB"]), @r#"
-    error: invalid value '80XB' for '--gpu <SIZE>': a size like 80GiB or 24GB is expected
+    error: invalid value '80XB' for '--gpu <SIZE>': a whole number with its unit is expected, like 80GiB or 24GB
 
     For more information, try '--help'.
     "#);
+    // 80 bytes are no card.
+    insta::assert_snapshot!(refused(&["--gpu", "80"]), @r#"
+    error: invalid value '80' for '--gpu <SIZE>': a whole number with its unit is expected, like 80GiB or 24GB
+
+    For more information, try '--help'.
+    "#);
+    let alone = "error: the following required arguments were not provided:\n  --tflops <N>\n";
+    assert!(refused(&["--utilisation", "0.5"]).starts_with(alone));
     insta::assert_snapshot!(refused(&["--utilisation", "1.5"]), @r#"
-    error: invalid value '1.5' for '--utilisation <SHARE>': a share from 0 to 1 is expected
+    error: invalid value '1.5' for '--utilisation <SHARE>': a share more than 0 and at most 1 is expected
 
     For more information, try '--help'.
     "#);
     insta::assert_snapshot!(refused(&["--tflops", "0"]), @r#"
-    error: invalid value '0' for '--tflops <N>': a number from 0 to 1000000 is expected
+    error: invalid value '0' for '--tflops <N>': a number from 0.000001 to 1000000 is expected
 
     For more information, try '--help'.
     "#);
@@ -238,5 +303,16 @@ fn sizes_and_shares_that_are_none() {
     For more information, try '--help'.
     "#);
     insta::assert_snapshot!(refused(&[&shipped("sft"), "--set", "stage.sft.max_text_len=9999999999"]), @"error: stage.sft: its rows have 10000000142 tokens, more than the 1048576 that any network takes; lower max_text_len or packing");
+    assert!(
+        refused(&[
+            &shipped("sft"),
+            "--set",
+            "stage.sft.packing=9223372036854775807",
+            "--set",
+            "stage.sft.batch=1048576",
+        ])
+        .contains("its rows have 9223372036854775807 tokens")
+    );
+    insta::assert_snapshot!(refused(&[&shipped("sft"), "--set", "stage.sft.steps=0"]), @"error: stage: all have steps = 0, so there is nothing to plan");
     insta::assert_snapshot!(refused(&[&shipped("sft"), "--set", "stage.sft.freeze=['visoin*']"]), @r#"error: stage.sft.freeze: "visoin*" fits no parameter; the nearest is vision_encoder.embeddings.patch_embedding.weight"#);
 }

@@ -52,7 +52,7 @@ pub enum Command {
     /// What a run takes before it is begun: memory by part, steps, tokens, operations, time
     ///
     /// Nothing is read but the run file. With --gpu it says whether a card of that size will do, 5 % of it kept
-    /// back, and what to change if not: then it ends with 1.
+    /// back, and what to change if not: then its exit code is 1.
     Plan(PlanArgs),
     /// Answer one question about a picture, or about several
     ///

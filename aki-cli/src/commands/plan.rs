@@ -149,7 +149,10 @@ fn verdict(stage: &StagePlan, machine: &Machine, lines: &mut Vec<String>) {
         lines.push(format!("  fits: {of}"));
         return;
     }
-    lines.push(format!("  does not fit: {of}"));
+    let reserve = percent(RESERVE);
+    lines.push(format!(
+        "  does not fit: {of}, {reserve} of which are kept back"
+    ));
     let Some(Advice {
         changes,
         enough,
@@ -167,7 +170,7 @@ fn verdict(stage: &StagePlan, machine: &Machine, lines: &mut Vec<String>) {
     }
     lines.push(match enough {
         Some(settings) => format!("    enough, with {}: {}", size(*then), settings.join(", ")),
-        None => format!("    all of it together leaves {}: not enough", size(*then)),
+        None => format!("    nothing is enough: at best it takes {}", size(*then)),
     });
 }
 
@@ -197,6 +200,8 @@ fn operations(flops: f64) -> String {
 
 fn time(seconds: f64) -> String {
     match seconds {
+        ..1e-3 => format!("{:.1} µs", 1e6 * seconds),
+        ..1e-2 => format!("{:.2} ms", 1e3 * seconds),
         ..1.0 => format!("{:.0} ms", 1e3 * seconds),
         ..600.0 => format!("{seconds:.1} s"),
         ..36e3 => format!("{:.0} min", seconds / 60.0),
@@ -207,4 +212,23 @@ fn time(seconds: f64) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_nothing() {
+        let times = [1.07e-7, 1.07e-3, 0.844, 1.3, 7200.0, 1e6].map(time);
+        let told = [
+            "0.1 µs",
+            "1.07 ms",
+            "844 ms",
+            "1.3 s",
+            "120 min",
+            "11.6 days",
+        ];
+        assert_eq!(times, told);
+    }
 }

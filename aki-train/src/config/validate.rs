@@ -25,7 +25,7 @@ impl RunConfig {
     /// # Errors
     ///
     /// [`TrainError`] naming the first key that is wrong.
-    pub(super) fn validate(&self) -> Result<(), TrainError> {
+    pub(crate) fn validate(&self) -> Result<(), TrainError> {
         let fault = |key: &str, reason: &str| setting(key, reason.to_owned());
         if let Some(path) = self.paths().find(|path| path.starts_with("~")) {
             let reason = "~ is not expanded here; write the whole path";

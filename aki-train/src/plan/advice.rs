@@ -20,15 +20,15 @@ pub struct Change {
 pub struct Advice {
     /// Each by itself, the most effective first.
     pub changes: Vec<Change>,
-    /// Those that together make it fit, the least of a change to what is learned first; none if all of them
-    /// do not.
+    /// The fewest that together make it fit, of as many those that change least of what is learned; none if
+    /// none do.
     pub enough: Option<Vec<String>>,
-    /// Bytes at the peak with them, or with all.
+    /// Bytes at the peak with them, or else the fewest that any of them leave.
     pub then: u64,
 }
 
 /// A way to need less memory.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
     Recompute,
     MicroBatch,
@@ -87,7 +87,7 @@ impl Way {
                 training.moments = Moments::EightBit;
                 "training.moments = \"8bit\"".to_owned()
             }),
-            Self::HalfPrecision => (training.precision == Precision::F32).then(|| {
+            Self::HalfPrecision => (training.precision != Precision::Bf16).then(|| {
                 training.precision = Precision::Bf16;
                 "training.precision = \"bf16\"".to_owned()
             }),
@@ -95,7 +95,7 @@ impl Way {
                 let pattern = "vision_encoder.*".to_owned();
                 (!stage.freeze.contains(&pattern)).then(|| {
                     stage.freeze.push(pattern);
-                    format!("stage.{name}.freeze = [\"vision_encoder.*\"]")
+                    format!("stage.{name}.freeze = {:?}", stage.freeze)
                 })
             }
             Self::Lora => training.lora.is_none().then(|| {
@@ -113,59 +113,149 @@ impl Way {
     }
 }
 
-impl Advice {
-    pub(super) fn of(config: &RunConfig, index: usize, machine: &Machine) -> Self {
-        let bytes = |config: &RunConfig| peak(config, &config.stage[index], machine);
-        let now = bytes(config);
-        let mut changes = Vec::new();
-        for way in WAYS {
-            let mut changed = config.clone();
-            if let Some(setting) = way.apply(&mut changed, index, machine.ranks) {
-                let saves = now.saturating_sub(bytes(&changed));
-                changes.push(Change { setting, saves });
+/// The run file with some changes.
+struct Trial {
+    config: RunConfig,
+    /// What to write for each.
+    settings: Vec<(Way, String)>,
+    /// Bytes at the peak.
+    bytes: u64,
+}
+
+impl Trial {
+    /// With the ways whose bits are set; nothing if one of them is gone already, or if no such run can be.
+    fn new(config: &RunConfig, index: usize, machine: &Machine, bits: u32) -> Option<Self> {
+        let mut config = config.clone();
+        let mut settings = Vec::new();
+        for (bit, way) in WAYS.into_iter().enumerate() {
+            if bits >> bit & 1 == 1 {
+                settings.push((way, way.apply(&mut config, index, machine.ranks)?));
             }
         }
-        changes.retain(|change| change.saves > 0);
+        config.validate().ok()?;
+        Some(Self {
+            bytes: peak(&config, &config.stage[index], machine)?,
+            settings,
+            config,
+        })
+    }
+
+    /// The same, with as many rows at a time as there is room for.
+    fn widened(mut self, index: usize, machine: &Machine) -> Self {
+        let mut settings = self.settings.iter_mut();
+        let Some((_, setting)) = settings.find(|(way, _)| *way == Way::MicroBatch) else {
+            return self;
+        };
+        let mut rows = 2;
+        while rows < self.config.stage[index].batch {
+            self.config.stage[index].micro_batch = Some(rows);
+            let stage = &self.config.stage[index];
+            match peak(&self.config, stage, machine) {
+                Some(bytes) if machine.fits(bytes) => self.bytes = bytes,
+                _ => break,
+            }
+            *setting = format!("stage.{}.micro_batch = {rows}", stage.name);
+            rows *= 2;
+        }
+        self
+    }
+}
+
+impl Advice {
+    /// For a stage that takes `now` bytes.
+    pub(super) fn of(config: &RunConfig, index: usize, machine: &Machine, now: u64) -> Self {
+        let mut sets: Vec<u32> = (1..1 << WAYS.len()).collect();
+        // Of sets as large, that goes first whose harshest way is the gentlest: the smallest number.
+        sets.sort_by_key(|bits| (bits.count_ones(), *bits));
+        let trials = sets.into_iter();
+        let trials = trials.filter_map(|bits| Trial::new(config, index, machine, bits));
+        let trials: Vec<Trial> = trials.collect();
+
+        let mut changes = Vec::new();
+        for trial in &trials {
+            if let [(_, setting)] = &trial.settings[..]
+                && trial.bytes < now
+            {
+                changes.push(Change {
+                    setting: setting.clone(),
+                    saves: now - trial.bytes,
+                });
+            }
+        }
         changes.sort_by_key(|change| std::cmp::Reverse(change.saves));
 
-        let mut changed = config.clone();
-        let (mut then, mut enough) = (now, Vec::new());
-        for way in WAYS {
-            if machine.fits(then) {
-                break;
-            }
-            let mut further = changed.clone();
-            let Some(setting) = way.apply(&mut further, index, machine.ranks) else {
-                continue;
-            };
-            let smaller = bytes(&further);
-            if smaller < then {
-                (changed, then) = (further, smaller);
-                enough.push((way, setting));
-            }
-        }
-        let fits = machine.fits(then);
-        // As many rows at a time as there is room for.
-        for (way, setting) in &mut enough {
-            if fits && matches!(way, Way::MicroBatch) {
-                let mut rows = 2;
-                while rows < config.stage[index].batch {
-                    changed.stage[index].micro_batch = Some(rows);
-                    let larger = bytes(&changed);
-                    if !machine.fits(larger) {
-                        break;
-                    }
-                    then = larger;
-                    *setting = format!("stage.{}.micro_batch = {rows}", config.stage[index].name);
-                    rows *= 2;
-                }
-            }
-        }
-        let settings = enough.into_iter().map(|(_, setting)| setting).collect();
+        let least = trials.iter().map(|trial| trial.bytes).fold(now, u64::min);
+        let mut trials = trials.into_iter();
+        let enough = trials
+            .find(|trial| machine.fits(trial.bytes))
+            .map(|trial| trial.widened(index, machine));
         Self {
             changes,
-            enough: fits.then_some(settings),
-            then,
+            then: enough.as_ref().map_or(least, |trial| trial.bytes),
+            enough: enough.map(|trial| {
+                let settings = trial.settings.into_iter();
+                settings.map(|(_, setting)| setting).collect()
+            }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn machine(gib: u64) -> Machine {
+        Machine {
+            memory: Some(gib << 30),
+            flops: None,
+            utilisation: 0.4,
+            ranks: 1,
+            text: 64,
+        }
+    }
+
+    fn sft(set: &[&str]) -> RunConfig {
+        let set: Vec<String> = set.iter().map(|&it| it.to_owned()).collect();
+        RunConfig::load(Path::new("../assets/configs/sft.toml"), &set).expect("a run")
+    }
+
+    #[test]
+    fn no_smaller_set_of_changes_is_enough() {
+        let whole = "stage.sft.micro_batch=32";
+        for set in [&[][..], &["training.precision='f32'", whole]] {
+            let run = sft(set);
+            let trials = (1..256_u32).filter_map(|bits| Trial::new(&run, 0, &machine(1), bits));
+            let trials: Vec<Trial> = trials.collect();
+            for gib in [4, 12, 24, 40] {
+                let machine = machine(gib);
+                let fit = trials.iter().filter(|trial| machine.fits(trial.bytes));
+                let fewest = fit.map(|trial| trial.settings.len()).min();
+                let advice = Advice::of(&run, 0, &machine, u64::MAX);
+                let named = advice.enough.as_ref().map(Vec::len);
+                assert_eq!(named, fewest, "{gib} GiB, {set:?}: {advice:?}");
+                assert_eq!(machine.fits(advice.then), named.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_that_no_run_can_have_is_not_named() {
+        // Nothing but the tower is trained.
+        let run = sft(&["stage.sft.freeze=['lang_model.*', 'vision_tokenizer.*']"]);
+        let advice = Advice::of(&run, 0, &machine(1), u64::MAX);
+        let settings = advice.changes.iter().map(|change| &change.setting);
+        let frozen = settings.filter(|it| it.contains("vision_encoder")).count();
+        assert_eq!((frozen, advice.enough), (0, None));
+    }
+
+    #[test]
+    fn patterns_that_freeze_already_stay() {
+        let run = sft(&["stage.sft.freeze=['vision_tokenizer.*']"]);
+        let mut config = run.clone();
+        let setting = Way::FreezeTower.apply(&mut config, 0, 1);
+        let expected = r#"stage.sft.freeze = ["vision_tokenizer.*", "vision_encoder.*"]"#;
+        assert_eq!(setting.as_deref(), Some(expected));
     }
 }

@@ -52,7 +52,10 @@ impl StageBatch {
                 assumed.push(format!("{documents} texts to a packed row"));
                 (
                     stage.batch,
-                    stage.batch * documents * pictures,
+                    stage
+                        .batch
+                        .saturating_mul(documents)
+                        .saturating_mul(pictures),
                     row,
                     documents,
                 )

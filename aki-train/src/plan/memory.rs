@@ -95,7 +95,11 @@ impl Memory {
         let half = precision != Precision::F32;
         let summed = batch.micro.rows < batch.step.rows;
         // Threads have gradients of their own, which are summed at the end.
-        let gradients = size * trained * stage.threads.min(batch.micro.pictures).max(1) as f64;
+        let threads = stage.threads.min(batch.micro.pictures).max(1);
+        let gradients = size * trained * threads as f64;
+        // Sums, over threads or ranks, are f32, and so are those of f16 less the loss's scale.
+        let kept_wide = threads > 1 || ranks > 1 || precision == Precision::F16;
+        let kept_gradients = trained * if kept_wide { 4.0 } else { size };
         let sums = if summed { 4.0 * trained } else { 0.0 };
         let head = size * weights.head as f64 * HEAD_GRADIENTS;
 
@@ -136,7 +140,7 @@ impl Memory {
             ),
             (
                 "gradients",
-                [head, gradients, if summed { 0.0 } else { gradients }],
+                [head, gradients, if summed { 0.0 } else { kept_gradients }],
             ),
             ("sums of gradients", everywhere(sums)),
             (

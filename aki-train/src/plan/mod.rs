@@ -8,8 +8,9 @@
 //! | weights | 4 | 2 |
 //! | master | | 4 |
 //! | moments | 8, 4 in bf16, 2.03 in 8 bits | the same |
-//! | gradients | 4 | 2 |
-//! | sums, if a step is made of micro-batches | 4 | 4 |
+//! | gradients, as the backward pass gives them | 4 | 2 |
+//! | gradients that the optimizer takes | 4 | 2; 4 in f16, of several threads and of several ranks |
+//! | sums in their place, if a step is made of micro-batches | 4 | 4 |
 //! | average, if one is kept | 4 | 4 |
 //!
 //! A frozen weight has the first line alone.
@@ -78,13 +79,20 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// [`TrainError::Network`] if the network's numbers cannot be.
+/// [`TrainError::Network`] if the network's numbers cannot be, [`TrainError::Setting`] if nothing is
+/// trained, a stage's patterns fit nothing, or its rows are longer than any network takes.
 pub fn plan(config: &RunConfig, machine: &Machine) -> Result<Plan, TrainError> {
     config.model.validate_shape().map_err(TrainError::Network)?;
     let active = (0..config.stage.len()).filter(|&index| config.stage[index].steps > 0);
     let stages: Vec<StagePlan> = active
         .map(|index| StagePlan::of(config, index, machine))
         .collect::<Result<_, _>>()?;
+    if stages.is_empty() {
+        return Err(TrainError::Setting {
+            key: "stage".to_owned(),
+            reason: "all have steps = 0, so there is nothing to plan".to_owned(),
+        });
+    }
     Ok(Plan {
         seconds: stages.iter().map(|stage| stage.seconds).sum(),
         fits: machine

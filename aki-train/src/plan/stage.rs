@@ -102,7 +102,7 @@ impl StagePlan {
             recomputed_flops,
             step_seconds,
             seconds: step_seconds.map(|seconds| seconds * stage.steps as f64),
-            advice: (fits == Some(false)).then(|| Advice::of(config, index, machine)),
+            advice: (fits == Some(false)).then(|| Advice::of(config, index, machine, memory.peak)),
             fits,
             memory,
             parameters: weights.parts,
@@ -111,9 +111,10 @@ impl StagePlan {
     }
 }
 
-/// Bytes of a stage at its peak.
-pub(super) fn peak(config: &RunConfig, stage: &StageConfig, machine: &Machine) -> u64 {
+/// Bytes of a stage at its peak; nothing if no weight is trained.
+pub(super) fn peak(config: &RunConfig, stage: &StageConfig, machine: &Machine) -> Option<u64> {
     let weights = Weights::of(config, stage);
     let batch = StageBatch::of(config, stage, machine.text);
-    Memory::of(config, stage, &weights, &batch, machine.ranks).peak
+    let memory = Memory::of(config, stage, &weights, &batch, machine.ranks);
+    (weights.trained() > 0).then_some(memory.peak)
 }
