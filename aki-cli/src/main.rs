@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod device;
 mod memory;
+mod signals;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -18,8 +19,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 const FAILURE: u8 = 1;
 /// Exit code of a user's mistake, as clap's own.
 const MISTAKE: u8 = 2;
-/// Exit code after Ctrl-C, as shells have it.
-pub const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     use_no_gpu_unasked();
@@ -28,7 +27,7 @@ fn main() -> ExitCode {
     match commands::run(args) {
         Ok(commands::Done::Finished) => ExitCode::SUCCESS,
         Ok(commands::Done::Unfit) => ExitCode::from(FAILURE),
-        Ok(commands::Done::Interrupted) => ExitCode::from(INTERRUPTED),
+        Ok(commands::Done::Interrupted) => ExitCode::from(signals::exit_code()),
         Err(error) => ExitCode::from(tell(&error)),
     }
 }

@@ -1,7 +1,10 @@
 //! A run that is stopped goes on as if nothing had happened.
 
 use std::fs;
+#[cfg(unix)]
+use std::{process::Stdio, time::Duration};
 
+use crate::sources;
 use crate::support::{Line, Workplace, contents, points};
 
 /// Enough steps that a run is surely going on when its first checkpoint is seen. Evaluations are far
@@ -40,6 +43,11 @@ fn a_killed_run_goes_on_to_the_same_weights() {
     running.until(|| !place.checkpoints("run", "questions").is_empty());
     running.kill();
     assert!(!place.path("run/report.json").exists());
+    // What a checkpoint says was done is in the logs.
+    let newest = place.checkpoints("run", "questions").pop().expect("one");
+    let lines = place.metrics("run");
+    let step = (String::from("questions"), newest, String::from("train"));
+    assert!(lines.iter().any(|line| line.point() == step), "{newest}");
     let ended = place.train(&LONG).good();
     let (from, of) = ("resuming run at step ", " of stage questions\n");
     assert!(
@@ -163,9 +171,10 @@ fn sigterm_leaves_a_checkpoint_to_go_on_from() {
         })
     };
     running.until(writing);
-    running.send("TERM");
+    // `timeout` sends it to the process and to its group, and a launcher may once more.
+    running.send_repeatedly("TERM");
     let ended = running.ended();
-    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
     let told = "stopped in questions; the same command goes on from here";
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
     assert!(!writing(), "a checkpoint is left half written");
@@ -179,21 +188,45 @@ fn sigterm_leaves_a_checkpoint_to_go_on_from() {
     went_on_as_one(&place, &whole);
 }
 
+/// In a step that never ends, since its data do not come.
 #[test]
 #[cfg(unix)]
-fn a_second_signal_ends_it_at_once() {
-    let settings = [&LONG[..], &["stage.questions.checkpoint_every=1"]].concat();
-    let place = Workplace::new();
-    let whole = whole(&place, &settings);
-    let mut running = place.start(&settings);
-    running.until(|| !place.checkpoints("run", "questions").is_empty());
+fn a_ctrl_c_a_second_later_ends_it_at_once() {
+    let place = sources::place("");
+    let piped = sources::run_file("sources = [\"captions\"]").replace("{a,b}.tar", "-");
+    fs::write(place.path("run.toml"), piped).expect("run file");
+    let mut running = place.start_waiting(&["train", "run.toml", "--device", "cpu"]);
+    running.until(|| place.path("run/config.toml").exists());
+    running.send("TERM");
+    std::thread::sleep(Duration::from_millis(1500));
     running.send("TERM");
     running.send("INT");
     let ended = running.ended();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-    place.train(&settings).good();
-    went_on_as_one(&place, &whole);
+    let told = "stopping after this step (Ctrl-C again: at once)";
+    assert_eq!(ended.stderr.matches(told).count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let endless = [&LONG[..], &["stage.questions.steps=1000000"]].concat();
+    let newest = |place: &Workplace| place.checkpoints("run", "questions").last().copied();
+    for (ready, survives) in [("trap '' HUP", true), (":", false)] {
+        let place = Workplace::new();
+        let training = place.training_in_shell(&endless, ready);
+        let mut running = Workplace::started(training, Stdio::null());
+        running.until(|| newest(&place).is_some());
+        running.send("HUP");
+        if survives {
+            let then = newest(&place).expect("a checkpoint") + 20;
+            running.until(|| newest(&place) > Some(then));
+            running.send("TERM");
+        }
+        let ended = running.ended();
+        let code = if survives { 143 } else { 129 };
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    }
 }
 
 /// A checkpoint is taken right before an evaluation where both fall on one step, as they do at a
@@ -216,7 +249,10 @@ fn an_evaluation_that_was_cut_off_is_made_up_for() {
         let points_of = || -> Vec<_> { place.metrics("run").iter().map(Line::point).collect() };
         let measured = points_of().iter().any(|(_, _, split)| split == "valid");
         assert!(!measured, "killed too late");
-        place.train(&settings).good();
+        let ended = place.train(&settings).good();
+        // Of no step is there a loss yet.
+        let told = format!("questions: 8 of {} pictures, valid loss ", 4 * steps);
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
         assert_eq!(points_of(), points("questions", steps, 2));
         // Its report can be read.
         let again = place.train(&settings).good();

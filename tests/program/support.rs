@@ -213,6 +213,15 @@ impl Running {
         self.signal(signal, id);
     }
 
+    /// Sends it a signal again and again, whether it has ended or not.
+    #[cfg(unix)]
+    pub fn send_repeatedly(&mut self, signal: &str) {
+        let each = "for n in 1 2 3 4 5; do kill -s $0 $1; sleep 0.01; done 2>/dev/null";
+        let id = self.id().to_string();
+        let sent = Command::new("sh").args(["-c", each, signal, &id]).status();
+        sent.expect("a shell");
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub fn ended(self) -> Ended {
@@ -304,16 +313,22 @@ impl Workplace {
     /// As `train`, where no file may have more than some bytes.
     #[cfg(unix)]
     pub fn train_limited(&self, settings: &[&str], bytes: usize) -> Ended {
-        let training = self.training(settings);
         // Blocks of 512 bytes in the shells that POSIX describes, of 1024 in bash.
         let limit = format!(
-            "trap '' XFSZ; ulimit -f {0}; [ -z \"$BASH_VERSION\" ] || ulimit -f {1}; exec \"$@\"",
+            "trap '' XFSZ; ulimit -f {0}; [ -z \"$BASH_VERSION\" ] || ulimit -f {1}",
             bytes / 512,
             bytes / 1024,
         );
+        finish(self.training_in_shell(settings, &limit), "")
+    }
+
+    /// The tiny run, in a process that a shell has made ready.
+    #[cfg(unix)]
+    pub fn training_in_shell(&self, settings: &[&str], ready: &str) -> Command {
+        let training = self.training(settings);
         let mut shell = Command::new("sh");
         shell
-            .args(["-c", &limit, "sh"])
+            .args(["-c", &format!("{ready}; exec \"$@\""), "sh"])
             .arg(training.get_program())
             .args(training.get_args());
         shell.current_dir(self.folder.path());
@@ -323,7 +338,7 @@ impl Workplace {
                 None => shell.env_remove(name),
             };
         }
-        finish(shell, "")
+        shell
     }
 
     /// As `train`, without waiting for its end.

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::args::ConvertArgs;
 use crate::device::DeviceChoice;
+use crate::signals;
 
 /// What OpenAI's CLIP takes from each channel, and divides it by.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -73,9 +74,9 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         .tempdir_in(parent)
         .with_context(|| format!("cannot write to {}", parent.display()))?;
     let remains = partial.path().to_owned();
-    ctrlc::set_handler(move || {
+    signals::on_first(move || {
         let _gone = std::fs::remove_dir_all(&remains);
-        std::process::exit(i32::from(crate::INTERRUPTED));
+        std::process::exit(i32::from(signals::exit_code()));
     })?;
     ModelFolder::begin(partial.path(), &plan.config, &plan.tokenizer)?;
     let unpacked = partial.path().join("unpacked");

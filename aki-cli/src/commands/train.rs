@@ -2,13 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aki_data::Picture;
 use aki_train::config::RunConfig;
 use aki_train::distributed::{Ranks, World};
 use aki_train::report::{Example, Report};
-use aki_train::run::{Outcome, RunOptions, train};
+use aki_train::run::{Begin, Outcome, RunOptions, train};
 use anyhow::Result;
 use burn::train::Interrupter;
 use burn::train::renderer::MetricsRenderer;
@@ -16,7 +15,7 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 
 use super::{Done, run_file};
 use crate::args::TrainArgs;
-use crate::{memory, terminal};
+use crate::{memory, signals, terminal};
 
 pub fn run(args: TrainArgs) -> Result<Done> {
     memory::keep();
@@ -39,7 +38,7 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
     let config = RunConfig::load(&run_file(args.file)?, &args.set)?;
     let (device, device_name) = args.device.open_beside(ranks.local_rank())?;
     let interrupter = Interrupter::new();
-    stop_on_ctrl_c(interrupter.clone(), ranks.is_first());
+    stop_when_asked(interrupter.clone(), ranks.is_first());
     let tui = args.tui && ranks.is_first() && {
         let terminal = std::io::stdout().is_terminal();
         if !terminal {
@@ -75,8 +74,13 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
     match train(&config, &options)? {
         Outcome::Helped => Ok(Done::Finished),
         Outcome::Interrupted { stage } => {
+            let without = match &options.begin {
+                Begin::Resume => "",
+                Begin::Fresh => " without --fresh",
+                Begin::From(_) => " without --from",
+            };
             (options.notice)(&format!(
-                "\nstopped in {stage}; the same command goes on from here"
+                "\nstopped in {stage}; the same command{without} goes on from here"
             ));
             Ok(Done::Interrupted)
         }
@@ -92,21 +96,16 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
     }
 }
 
-/// The first Ctrl-C ends the run in order, a second one at once.
-fn stop_on_ctrl_c(interrupter: Interrupter, told: bool) {
-    // Its own flag, since a run stops itself too.
-    let asked = AtomicBool::new(false);
-    let handler = move || {
-        if asked.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(crate::INTERRUPTED));
-        }
+/// The first signal ends the run in order, a Ctrl-C a second later at once.
+fn stop_when_asked(interrupter: Interrupter, told: bool) {
+    let stop = move || {
         interrupter.stop(Some("stopped by the user"));
         if told {
             eprintln!("\nstopping after this step (Ctrl-C again: at once)");
         }
     };
-    // Without a handler Ctrl-C simply ends the program; the last checkpoint stays.
-    if let Err(error) = ctrlc::set_handler(handler) {
+    // Without it Ctrl-C simply ends the program; the last checkpoint stays.
+    if let Err(error) = signals::on_first(stop) {
         eprintln!("Ctrl-C will not write a checkpoint: {error}");
     }
 }

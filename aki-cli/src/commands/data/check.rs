@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 
 use super::progress;
 use crate::commands::Done;
-use crate::terminal;
+use crate::{signals, terminal};
 
 /// Characters of the longest bar.
 const BAR: u64 = 40;
@@ -28,7 +28,7 @@ pub fn run(
         decode,
     };
     // Nothing is written that would have to be finished.
-    ctrlc::set_handler(|| std::process::exit(i32::from(crate::INTERRUPTED)))
+    signals::on_first(|| std::process::exit(i32::from(signals::exit_code())))
         .context("cannot wait for Ctrl-C")?;
     let mut bar = ProgressBar::hidden();
     let mut told = |step: Step| match step {

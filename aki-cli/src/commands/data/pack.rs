@@ -11,10 +11,13 @@ use anyhow::{Context, Result};
 
 use super::progress;
 use crate::commands::Done;
-use crate::terminal;
+use crate::{signals, terminal};
 
 pub fn run(input: &Path, out: &Path, options: &PackOptions) -> Result<Done> {
-    let stopped = stop_on_ctrl_c()?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    let asked = stopped.clone();
+    signals::on_first(move || asked.store(true, Ordering::Relaxed))
+        .context("cannot wait for Ctrl-C")?;
     let bar = progress::bar("packing", None);
     let mut go_on = |packed: &Packed| {
         bar.set_length(packed.entries);
@@ -32,19 +35,6 @@ pub fn run(input: &Path, out: &Path, options: &PackOptions) -> Result<Done> {
         Err(error) => return Err(aki_train::TrainError::from(error).into()),
     }
     Ok(Done::Finished)
-}
-
-/// The first Ctrl-C ends it behind a sample, a second one at once.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let pressed = stopped.clone();
-    let handler = move || {
-        if pressed.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(crate::INTERRUPTED));
-        }
-    };
-    ctrlc::set_handler(handler).context("cannot wait for Ctrl-C")?;
-    Ok(stopped)
 }
 
 fn show(packed: &Packed, folder: &Path) -> Result<()> {
