@@ -4,7 +4,7 @@ mod common;
 
 use aki_model::adapters::{AdapterConfig, Base};
 use burn::store::ModuleSnapshot;
-use burn::tensor::Device;
+use burn::tensor::{Device, Distribution, Tensor};
 
 #[test]
 fn one_seed_gives_one_model() {
@@ -28,4 +28,24 @@ fn one_seed_gives_one_model() {
     };
     assert_eq!(draw(5), draw(5));
     assert_ne!(draw(5), draw(6));
+
+    // What is to be loaded is not drawn: the generator stands where it stood.
+    let next = || Tensor::<1>::random([1], Distribution::Default, &device).into_data();
+    device.seed(5);
+    let untouched = next();
+    for base in [Base::Same, Base::Int4] {
+        let adapters = AdapterConfig {
+            base,
+            ..adapters.clone()
+        };
+        let mut config = common::tiny();
+        config.language.hidden_size = 32;
+        config.language.intermediate_size = 32;
+        device.seed(5);
+        let adapted = config.undrawn(20, &device).with_adapters(&adapters);
+        let adapted = adapted.frozen_under_adapters();
+        assert_eq!(next(), untouched);
+        // Read after all, it is a network.
+        assert!(!adapted.merged().language().has_adapters());
+    }
 }

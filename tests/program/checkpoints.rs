@@ -37,10 +37,33 @@ pub fn flip(place: &Workplace, file: &str) {
     fs::write(path, bytes).expect("a file");
 }
 
+/// Flips a bit of the digit 1 behind a key of the newest manifest.
+fn flip_digit(place: &Workplace, key: &str) {
+    let path = place.path(STAGE).join("step-000006/manifest.json");
+    let text = fs::read_to_string(&path).expect("a manifest");
+    let flipped = text.replace(&format!("{key}1"), &format!("{key}3"));
+    assert_ne!(text, flipped);
+    fs::write(path, flipped).expect("a manifest");
+}
+
+/// Makes the newest checkpoint one without what the strategy kept.
+fn leave_state_out(place: &Workplace) {
+    let folder = place.path(STAGE).join("step-000006");
+    fs::remove_file(folder.join("state.json")).expect("a state");
+    let path = folder.join("manifest.json");
+    let manifest = fs::read(&path).expect("a manifest");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    let manifest = manifest.as_object_mut().expect("an object");
+    manifest.remove("sum").expect("a sum");
+    let files = manifest["files"].as_array_mut().expect("files");
+    files.retain(|file| file["name"] != "state.json");
+    fs::write(path, serde_json::to_vec(manifest).expect("JSON")).expect("a manifest");
+}
+
 #[test]
 fn the_one_before_a_damaged_checkpoint_goes_on() {
     type Damage = fn(&Workplace);
-    let damages: [(Damage, &str); 4] = [
+    let damages: [(Damage, &str); 7] = [
         (
             |place| flip(place, "step-000006/model.bpk"),
             "model.bpk has the checksum ",
@@ -57,6 +80,16 @@ fn the_one_before_a_damaged_checkpoint_goes_on() {
             |place| cut_in_half(&place.path(STAGE).join("step-000006/manifest.json")),
             "manifest.json is broken: ",
         ),
+        // A bit of a digit, which would ask for a newer program, or for more processes.
+        (
+            |place| flip_digit(place, "\"format\": "),
+            "manifest.json has the checksum ",
+        ),
+        (
+            |place| flip_digit(place, "\"world\": "),
+            "manifest.json has the checksum ",
+        ),
+        (leave_state_out, "manifest.json does not name state.json; "),
     ];
     let place = Workplace::new();
     for (damage, told) in damages {
@@ -188,7 +221,7 @@ fn a_full_disk_is_told_and_costs_nothing_but_the_steps_since() {
         error.starts_with(&told) && error.contains("File too large (os error 27)"),
         "{error}"
     );
-    let told = "; those before it are whole: mend that (is the disk full?) and start the same command again";
+    let told = "; those before it are whole: mend that (is the disk full?), and the same command, without --fresh or --from, goes on from them";
     assert!(error.ends_with(told), "{error}");
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     let whole_before = before.iter().filter(|name| !name.contains('.'));
@@ -199,4 +232,23 @@ fn a_full_disk_is_told_and_costs_nothing_but_the_steps_since() {
     let told = format!("resuming run at step {newest} of stage questions\n");
     assert!(ended.stderr.contains(&told), "{}", ended.stderr);
     went_on_as_one(&place, &whole);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_model_that_finds_no_room_is_told_and_written_later() {
+    let place = Workplace::new();
+    let whole = stopped_at_the_end(&place, &[]);
+    let ended = place.train_limited(&[], 100 * 1024);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let told = "error: cannot write the finished model to run/model: File too large (os error 27); \
+                the run's checkpoints are whole: mend that (is the disk full?), and the same \
+                command, without --fresh or --from, writes it without training again";
+    assert_eq!(ended.stderr.lines().last(), Some(told), "{}", ended.stderr);
+    assert_eq!(place.checkpoints("run", "questions"), [4, 6]);
+    let left = fs::read_dir(place.path("run/model")).expect("a folder");
+    let mut left = left.map(|entry| entry.expect("an entry").file_name());
+    assert!(!left.any(|name| name.to_string_lossy().contains("safetensors")));
+    place.train(&[]).good();
+    assert!(place.weights("run") == whole);
 }

@@ -110,6 +110,9 @@ fn what_adapters_cannot_be() {
     insta::assert_snapshot!(message, @"error: training.lora.targets: name at least one of qkv_proj, o_proj, gate_up_proj, down_proj");
     let message = refused(&["training.lora.targets=['q_proj']"]);
     insta::assert_snapshot!(message, @r#"error: training.lora.targets: "q_proj" is none of the matrices of a block: qkv_proj, o_proj, gate_up_proj, down_proj"#);
+    let frozen = "stage.questions.freeze=['vision_*', '*.lora_*', '*.additional_*']";
+    let message = refused(&[frozen]);
+    insta::assert_snapshot!(message, @"error: stage.questions.freeze: leaves no parameter to train: beside adapters all of the language model but them and the rows of added tokens is frozen already");
     let odd = "model.language.intermediate_size=40";
     let message = refused(&[odd, "training.lora.base=int4"]);
     insta::assert_snapshot!(message, @"error: training.lora.base: int8 and int4 hold 32 inputs in a block, and down_proj has 40; leave it out of the targets, or base out");

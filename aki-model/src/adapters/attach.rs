@@ -52,7 +52,9 @@ impl LanguageModel {
     /// tokens. The adapters are drawn in the order of the blocks, so that one seed (`device.seed`) gives
     /// the same ones; they are held in what their matrix is held in, those of packed ones in f32.
     ///
-    /// Put them in when the weights have been loaded: a packed matrix takes the place of its weights.
+    /// Put them in when the weights have been loaded: a packed matrix takes the place of its weights. A
+    /// network whose weights nobody has read yet stays so: nothing is drawn or packed, for all of it to be
+    /// loaded.
     ///
     /// # Panics
     ///
@@ -66,10 +68,16 @@ impl LanguageModel {
             }
             let (device, dtype) = linear.place();
             let place = (&device, dtype);
-            let adapter = Adapter::drawn(linear.dims(), config.rank, config.alpha, place);
+            let adapter = Adapter::undrawn(linear.dims(), config.rank, config.alpha, place);
+            if linear.is_read() {
+                let _drawn = adapter.factors();
+            }
             let linear = match (config.base.bits(), linear.matrix()) {
                 (Some(bits), Matrix::Plain(weight)) => {
-                    let packed = PackedMatrix::new(weight.val(), bits);
+                    let packed = match linear.is_read() {
+                        true => PackedMatrix::new(weight.val(), bits),
+                        false => PackedMatrix::of_undrawn(weight.clone(), bits),
+                    };
                     linear.with_packed(packed)
                 }
                 _ => linear,

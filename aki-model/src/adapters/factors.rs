@@ -1,6 +1,6 @@
 //! The two factors of an adapter.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
 
 use crate::linear::project;
@@ -16,9 +16,9 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Draws `A` as PEFT does, uniformly up to `1 / sqrt(from)`; `B` is 0. One seed (`device.seed`) gives
-    /// one adapter.
-    pub(super) fn drawn(
+    /// When it is first read `A` is drawn as PEFT does, uniformly up to `1 / sqrt(from)`; `B` is 0. One
+    /// seed (`device.seed`) gives one adapter.
+    pub(super) fn undrawn(
         [from, to]: [usize; 2],
         rank: usize,
         alpha: f64,
@@ -27,9 +27,19 @@ impl Adapter {
         // Kaiming's uniform bound with a = sqrt(5): sqrt(6 / ((1 + 5) from)).
         let bound = 1.0 / (from as f64).sqrt();
         let uniform = Distribution::Uniform(-bound, bound);
-        let a = Tensor::<2>::random([from, rank], uniform, (device, DType::F32));
-        let b = Tensor::zeros([rank, to], (device, dtype));
-        Self::of(a.cast(float(dtype)), b, alpha)
+        let a = move |device: &Device, trained| {
+            let a = Tensor::<2>::random([from, rank], uniform, (device, DType::F32));
+            a.cast(float(dtype)).set_require_grad(trained)
+        };
+        let b = move |device: &Device, trained| {
+            Tensor::<2>::zeros([rank, to], (device, dtype)).set_require_grad(trained)
+        };
+        let [shape_a, shape_b] = [[from, rank], [rank, to]].map(Into::into);
+        Self {
+            a: Param::uninitialized(ParamId::new(), a, device.clone(), true, shape_a),
+            b: Param::uninitialized(ParamId::new(), b, device.clone(), true, shape_b),
+            alpha,
+        }
     }
 
     /// An adapter of given factors.
@@ -40,7 +50,7 @@ impl Adapter {
 
     /// Columns of `A`.
     pub fn rank(&self) -> usize {
-        self.a.dims()[1]
+        self.a.lazy_shape()[1]
     }
 
     /// The scale before the rank divides it.

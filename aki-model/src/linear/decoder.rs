@@ -76,6 +76,14 @@ impl DecoderLinear {
         }
     }
 
+    /// Whether the matrix has its numbers already.
+    pub(crate) fn is_read(&self) -> bool {
+        match self.matrix() {
+            Matrix::Plain(weight) => weight.is_initialized(),
+            Matrix::Packed(packed) => packed.is_read(),
+        }
+    }
+
     pub(crate) fn adapter(&self) -> Option<&Adapter> {
         self.adapter.as_ref()
     }

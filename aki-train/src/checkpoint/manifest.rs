@@ -1,8 +1,11 @@
 //! A checkpoint's `manifest.json`: which files it has, and what they must be.
+//!
+//! Its last key, `sum`, is the BLAKE3 sum of all bytes before it, so that a changed byte is found before
+//! anything is made of it. Those written before there was a sum are read without one.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -57,11 +60,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn damaged(file: &str, reason: impl Into<String>) -> Self {
+    pub(super) fn damaged(file: &str, reason: impl Into<String>) -> Self {
         Self::Damaged {
             file: file.to_owned(),
             reason: reason.into(),
         }
+    }
+
+    fn other_sum(file: &str, found: &str, expected: &str) -> Self {
+        let [found, expected] = [found, expected].map(|sum| sum.get(..16).unwrap_or(sum));
+        let reason = format!("has the checksum {found}..., {expected}... expected");
+        Self::damaged(file, reason)
     }
 
     /// What reading a file failed with.
@@ -108,12 +117,10 @@ impl FileSum {
             return Err(Fault::damaged(name, reason));
         }
         let found = Self::of(folder, name).map_err(unreadable)?.blake3;
-        if found != *blake3 {
-            let [found, expected] = [&found, blake3].map(|sum| &sum[..16]);
-            let reason = format!("has the checksum {found}..., {expected}... expected");
-            return Err(Fault::damaged(name, reason));
+        match found == *blake3 {
+            true => Ok(()),
+            false => Err(Fault::other_sum(name, &found, blake3)),
         }
-        Ok(())
     }
 }
 
@@ -144,6 +151,13 @@ impl Manifest {
         struct Probe {
             format: u32,
         }
+        if let Some((before, sum)) = split_at_sum(bytes) {
+            let found = blake3::hash(before).to_hex();
+            if found.as_bytes() != sum {
+                let sum = sum.escape_ascii().to_string();
+                return Err(Fault::other_sum(MANIFEST, &found, &sum));
+            }
+        }
         let broken =
             |error: serde_json::Error| Fault::damaged(MANIFEST, format!("is broken: {error}"));
         let Probe { format } = serde_json::from_slice(bytes).map_err(broken)?;
@@ -172,9 +186,20 @@ impl Manifest {
     ///
     /// What the system says.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
+        write_whole(&folder.join(MANIFEST), &self.to_bytes()?)
+    }
+
+    fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)?;
-        text.push(b'\n');
-        write_whole(&folder.join(MANIFEST), &text)
+        text.truncate(text.len() - b"\n}".len());
+        let sum = blake3::hash(&text);
+        writeln!(text, ",{SUM}{sum}\"\n}}")?;
+        Ok(text)
+    }
+
+    /// Whether it names a file.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.files.iter().any(|sum| sum.name == file)
     }
 
     /// Reads all files of a checkpoint.
@@ -185,6 +210,19 @@ impl Manifest {
     pub fn verify(&self, folder: &Path) -> Result<(), Fault> {
         self.files.iter().try_for_each(|file| file.check(folder))
     }
+}
+
+/// Between what is summed and the sum.
+const SUM: &str = "\n  \"sum\": \"";
+
+/// The bytes that the sum is of, and the sum; none if there is none.
+fn split_at_sum(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes
+        .windows(SUM.len())
+        .rposition(|part| part == SUM.as_bytes())?;
+    let before = bytes[..at].strip_suffix(b",")?;
+    let sum = &bytes[at + SUM.len()..];
+    Some((before, sum.strip_suffix(b"\"\n}\n").unwrap_or(sum)))
 }
 
 /// Whether a name stays in its folder on any system.
@@ -207,7 +245,7 @@ mod tests {
     }
 
     fn text(files: &[FileSum]) -> Vec<u8> {
-        serde_json::to_vec(&Manifest::new("a", 4, 1, files.to_vec())).unwrap()
+        Manifest::new("a", 4, 1, files.to_vec()).to_bytes().unwrap()
     }
 
     fn reason(bytes: &[u8]) -> String {
@@ -268,6 +306,31 @@ mod tests {
         assert!(reason(&text(&[short])).ends_with("is no BLAKE3 sum"));
     }
 
+    /// Wherever it is: in the format, which would ask for a newer program, or in the number of processes.
+    #[test]
+    fn every_flipped_bit_is_damage() {
+        let whole = text(&[sum("model.bpk")]);
+        let manifest = Manifest::parse(&whole).unwrap();
+        for at in 0..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            match Manifest::parse(&bytes) {
+                // In the name of the sum: what it is of is as it was.
+                Ok(read) => assert_eq!(read, manifest),
+                Err(fault) => {
+                    let told = fault.to_string();
+                    let known = [
+                        "manifest.json is broken: ",
+                        "manifest.json has the checksum ",
+                    ];
+                    assert!(known.iter().any(|it| told.starts_with(it)), "{told}");
+                }
+            }
+        }
+        let before = serde_json::to_vec_pretty(&manifest).unwrap();
+        assert_eq!(Manifest::parse(&before).unwrap(), manifest);
+    }
+
     #[test]
     fn a_later_format_is_no_damage() {
         let later = reason(b"{\"format\": 2, \"other\": []}");
@@ -291,8 +354,7 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] = to;
             if let Ok(read) = Manifest::parse(&bytes) {
-                prop_assert_eq!(read.files.len(), 2);
-                prop_assert!(read.files.iter().all(|file| is_plain(&file.name)));
+                prop_assert_eq!(text(&read.files), text(&[sum("model.bpk"), sum("data-1.json")]));
             }
         }
     }

@@ -8,10 +8,11 @@
 //! | `schedule.bpk` | the learning rate's schedule |
 //! | `data.json` | where the sources stand; `data-{rank}.json` of several ranks |
 //! | `state.json` | what else the strategy keeps |
-//! | `manifest.json` | names, sizes and BLAKE3 sums of the others |
+//! | `manifest.json` | names, sizes and BLAKE3 sums of the others, and of itself |
 //!
 //! Files are written in the background into `step-{n}.part`, the manifest last, all on the disk before the
-//! folder gets its name: a folder without that ending is whole, or was damaged later. The order of samples
+//! folder gets its name, and the logs of the steps up to there with them: a folder without that ending is
+//! whole, or was damaged later. The order of samples
 //! in memory is a function of the seed and the step. Validation losses, by which the best are kept, stand
 //! in `metrics.jsonl` alone.
 
@@ -21,6 +22,7 @@ mod rank;
 mod record;
 mod resume;
 mod saved;
+mod state;
 mod whole;
 mod writer;
 

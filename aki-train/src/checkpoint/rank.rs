@@ -17,6 +17,12 @@ pub struct Rank {
     pub sharded: bool,
 }
 
+/// The name of a rank's own file among those of several.
+pub(super) fn share_of(name: &str, rank: usize) -> String {
+    let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+    format!("{stem}-{rank}.{ending}")
+}
+
 impl Rank {
     /// A process that trains alone.
     pub const ALONE: Self = Self {
@@ -27,9 +33,9 @@ impl Rank {
 
     /// The name of this rank's own file.
     pub fn of(self, name: &str) -> String {
-        match name.split_once('.') {
-            Some((stem, ending)) if self.world > 1 => format!("{stem}-{}.{ending}", self.rank),
-            _ => name.to_owned(),
+        match self.world {
+            1 => name.to_owned(),
+            _ => share_of(name, self.rank),
         }
     }
 

@@ -134,8 +134,10 @@ pub(crate) fn remains(run_dir: &Path, stage: &str) -> Result<Vec<PathBuf>, Train
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::rank::{MODEL, OPTIMIZER, SCHEDULE, STATE};
     use crate::checkpoint::{FileSum, MANIFEST, Manifest};
 
+    const FILES: [&str; 4] = [MODEL, OPTIMIZER, SCHEDULE, STATE];
     const ONE: &str = "step-000002";
     const TWO: &str = "step-000004";
 
@@ -146,11 +148,20 @@ mod tests {
         for (stage, step) in [("captions", 2), ("questions", 2), ("questions", 4)] {
             let path = stage_folder(folder.path(), stage).join(format!("step-{step:06}"));
             std::fs::create_dir_all(&path).unwrap();
-            std::fs::write(path.join("x"), [step as u8; 100]).unwrap();
-            let files = vec![FileSum::of(&path, "x").unwrap()];
-            Manifest::new(stage, step, 1, files).write(&path).unwrap();
+            let empty = burn_pack::Writer::new(Vec::new()).into_bytes().unwrap();
+            for file in FILES {
+                std::fs::write(path.join(file), &*empty).unwrap();
+            }
+            manifest(&path, stage, step, &FILES);
         }
         (folder, config.stage)
+    }
+
+    /// Writes one that names `files`.
+    fn manifest(path: &Path, stage: &str, step: usize, files: &[&str]) {
+        let files = files.iter().map(|file| FileSum::of(path, file).unwrap());
+        let manifest = Manifest::new(stage, step, 1, files.collect());
+        manifest.write(path).unwrap();
     }
 
     fn names(run_dir: &Path) -> Vec<String> {
@@ -177,7 +188,7 @@ mod tests {
                 .join(file)
         };
         assert_eq!(resumed(), (1, 4));
-        std::fs::write(file(TWO, "x"), [4; 99]).unwrap();
+        std::fs::write(file(TWO, MODEL), [4; 9]).unwrap();
         assert_eq!(resumed(), (1, 2));
         assert_eq!(names(folder.path()), [ONE, "step-000004.damaged"]);
         std::fs::remove_file(file(ONE, MANIFEST)).unwrap();
@@ -202,15 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn one_without_all_of_its_files_is_damaged() {
+        for left in 0..FILES.len() {
+            let (folder, stages) = run();
+            let mut files = FILES.to_vec();
+            let file = files.remove(left);
+            let path = stage_folder(folder.path(), "questions").join(TWO);
+            manifest(&path, "questions", 4, &files);
+            std::fs::remove_file(path.join(file)).unwrap();
+            let (_, found) = resume(folder.path(), &stages, |_| {}).unwrap().unwrap();
+            assert_eq!(found.step, 2, "{file}");
+        }
+    }
+
+    #[test]
     fn where_all_are_damaged_nothing_is_moved() {
         let (folder, stages) = run();
         for (stage, name) in [("captions", ONE), ("questions", ONE), ("questions", TWO)] {
-            std::fs::remove_file(stage_folder(folder.path(), stage).join(name).join("x")).unwrap();
+            let path = stage_folder(folder.path(), stage).join(name);
+            std::fs::remove_file(path.join(MODEL)).unwrap();
         }
         let error = resume(folder.path(), &stages, |_| {})
             .unwrap_err()
             .to_string();
-        let told = "step-000004: x is missing; start anew with --fresh";
+        let told = "step-000004: model.bpk is missing; start anew with --fresh";
         assert!(error.contains(told), "{error}");
         assert_eq!(names(folder.path()), [ONE, TWO]);
     }

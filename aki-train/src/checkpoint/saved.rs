@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use aki_data::mixture::BatchState;
 use aki_model::Aki;
-use burn::module::Module;
 use burn::optim::OptimizerRecord;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::{ModuleRecord, RecordError};
@@ -14,8 +13,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Fault, MANIFEST, Manifest};
-use super::rank::{DATA, MODEL, Rank, SCHEDULE, STATE};
+use super::rank::{DATA, MODEL, OPTIMIZER, Rank, SCHEDULE, STATE, share_of};
 use super::resume::{PARTIAL, remove};
+use super::state;
 use crate::TrainError;
 use crate::config::{RunConfig, StageConfig, TrainingConfig};
 use crate::files::sync_folder_of;
@@ -125,6 +125,32 @@ impl Checkpoint {
         path.join(MANIFEST).is_file()
     }
 
+    /// What is at a path if it is neither a checkpoint nor what is left of one.
+    pub(crate) fn instead_at(path: &Path) -> Option<&'static str> {
+        let mut names = match std::fs::read_dir(path) {
+            Ok(entries) => entries.flatten().map(|entry| entry.file_name()),
+            Err(_) if path.is_file() => return Some("this is a file"),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Some("nothing is there"),
+            Err(_) => return None,
+        };
+        if path.join("config.toml").is_file() && path.join("checkpoints").is_dir() {
+            return Some("this is a run's folder; name one of its checkpoints");
+        }
+        let ours = [MANIFEST, MODEL, SCHEDULE, STATE];
+        if ours.iter().any(|file| path.join(file).is_file()) {
+            return None;
+        }
+        Some(match names.next() {
+            Some(_) => "this folder is none",
+            None => "this folder is empty",
+        })
+    }
+
+    /// Its folder's name, unless it was set aside.
+    pub(crate) fn name(&self) -> String {
+        step_name(self.step)
+    }
+
     /// The checkpoint in a folder, wherever that is.
     ///
     /// # Errors
@@ -161,10 +187,7 @@ impl Checkpoint {
         let manifest = Manifest::read(&self.path)?;
         if (manifest.stage.as_str(), manifest.step) != (&self.stage, self.step) {
             let reason = format!("is of step {} of stage {:?}", manifest.step, manifest.stage);
-            return Err(Fault::Damaged {
-                file: MANIFEST.to_owned(),
-                reason,
-            });
+            return Err(Fault::damaged(MANIFEST, reason));
         }
         Ok(manifest)
     }
@@ -178,13 +201,27 @@ impl Checkpoint {
         self.check_manifest().map_err(|fault| self.fault(fault))
     }
 
-    /// Reads all of its files.
+    /// Reads all of its files, of which none may be missing.
     ///
     /// # Errors
     ///
-    /// [`Fault`] if one of them is not what was written.
+    /// [`Fault`] if one of them is not what was written, or a run could not go on with all that it had.
     pub fn verify(&self) -> Result<(), Fault> {
-        self.check_manifest()?.verify(&self.path)
+        let manifest = self.check_manifest()?;
+        for file in [MODEL, SCHEDULE, STATE] {
+            if !manifest.has(file) {
+                return Err(Fault::damaged(MANIFEST, format!("does not name {file}")));
+            }
+        }
+        manifest.verify(&self.path)?;
+        let shares = (0..manifest.world).map(|rank| share_of(OPTIMIZER, rank));
+        let states: Vec<String> = match manifest.has(OPTIMIZER) {
+            true => vec![OPTIMIZER.to_owned()],
+            false => shares.collect(),
+        };
+        states
+            .iter()
+            .try_for_each(|file| state::check(&self.path, file))
     }
 
     fn fault(&self, reason: impl ToString) -> TrainError {
@@ -228,14 +265,21 @@ impl Checkpoint {
             Some(lora) => aki.with_adapters(&lora.adapters()),
             None => aki,
         };
-        let record = ModuleRecord::load(self.path.join(MODEL)).map_err(self.in_file(MODEL))?;
         let config = StepConfig {
             ema,
             ..StepConfig::default()
         };
-        let trainee = Trainee::new(aki, config).try_load_record(record);
-        let trainee = trainee.map_err(self.in_file(MODEL))?;
-        Ok(trainee.into_aki().merged())
+        Ok(self.load_trainee(aki, config)?.into_aki().merged())
+    }
+
+    /// The network with its average, of a file that was verified. Nothing is drawn of an undrawn one.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Checkpoint`] if the file is another run's.
+    pub fn load_trainee(&self, aki: Aki, config: StepConfig) -> Result<Trainee, TrainError> {
+        let record = ModuleRecord::load(self.path.join(MODEL)).map_err(self.in_file(MODEL))?;
+        Trainee::load(aki, config, record).map_err(self.in_file(MODEL))
     }
 
     /// How its run is trained, as the run's folder says.
@@ -257,14 +301,13 @@ impl Checkpoint {
         self.load_json(&rank.of(DATA))
     }
 
-    /// What the strategy kept; none if it kept nothing.
+    /// What the strategy kept.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Checkpoint`] if the file is damaged.
-    pub fn load_state<S: DeserializeOwned>(&self) -> Result<Option<S>, TrainError> {
-        let there = self.manifest()?.files.iter().any(|file| file.name == STATE);
-        there.then(|| self.load_json(STATE)).transpose()
+    /// [`TrainError::Checkpoint`] if the file is missing or damaged.
+    pub fn load_state<S: DeserializeOwned>(&self) -> Result<S, TrainError> {
+        self.load_json(STATE)
     }
 
     fn load_json<T: DeserializeOwned>(&self, file: &str) -> Result<T, TrainError> {
@@ -273,7 +316,7 @@ impl Checkpoint {
         serde_json::from_slice(&text).map_err(|error| self.fault(format!("{file}: {error}")))
     }
 
-    /// Model, optimizer and schedule, of files that were verified.
+    /// Optimizer and schedule, of files that were verified.
     ///
     /// # Errors
     ///
@@ -283,13 +326,6 @@ impl Checkpoint {
         learner: &mut Learner<Trainee>,
         rank: Rank,
     ) -> Result<(), TrainError> {
-        let record = ModuleRecord::load(self.path.join(MODEL)).map_err(self.in_file(MODEL))?;
-        // Checked first, since the learner's own method panics.
-        learner
-            .model()
-            .try_load_record(record.clone())
-            .map_err(self.in_file(MODEL))?;
-        learner.load_model(record);
         let optimizer = rank.optimizer();
         let record =
             OptimizerRecord::load(self.path.join(&optimizer)).map_err(self.in_file(&optimizer))?;

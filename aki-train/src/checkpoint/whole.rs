@@ -1,13 +1,16 @@
 //! The end of writing a checkpoint: its files become one, and those that nothing keeps go.
 
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::manifest::{FileSum, Manifest};
+use super::rank::share_of;
 use super::resume::remove;
 use super::writer::{Checkpoints, Writing};
 use crate::files::{sync_folder_of, write_whole};
+use crate::log::EVENTS;
 
 /// How long the first rank waits for the other ranks' files. They begin to write when it does, so that
 /// beyond it something is wrong.
@@ -23,6 +26,7 @@ impl Checkpoints {
             write_whole(&folder.join(&name), &bytes)?;
             files.push(FileSum::of(&folder, &name)?);
         }
+        self.sync_logs()?;
         if rank.rank > 0 {
             let text = serde_json::to_vec(&files)?;
             return write_whole(&folder.join(share(rank.rank)), &text);
@@ -40,6 +44,27 @@ impl Checkpoints {
         self.shared().whole.insert(step);
         self.tidy();
         Ok(())
+    }
+
+    /// Has this rank's logs on the disk, which its steps up to here are in: after a power cut they have no
+    /// hole before the checkpoint that a run goes on from.
+    fn sync_logs(&self) -> io::Result<()> {
+        let own = match self.rank().rank {
+            0 => "skipped.jsonl".to_owned(),
+            rank => share_of("skipped.jsonl", rank),
+        };
+        let logged = |name: &str| {
+            let of_first = name == "metrics.jsonl" || name.starts_with(EVENTS);
+            name == own || (of_first && self.rank().rank == 0)
+        };
+        for entry in std::fs::read_dir(&self.0.run_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(logged) {
+                let log = OpenOptions::new().append(true).open(entry.path())?;
+                log.sync_all()?;
+            }
+        }
+        sync_folder_of(&self.0.run_dir.join("metrics.jsonl"))
     }
 
     /// Removes what nothing keeps. The first rank does it for all.

@@ -24,6 +24,8 @@ use crate::log::Record;
 pub struct Checkpoints(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
+    /// Where the logs are.
+    pub(super) run_dir: PathBuf,
     /// The stage's folder.
     folder: PathBuf,
     pub(super) stage: String,
@@ -77,6 +79,7 @@ impl Checkpoints {
             .map_err(TrainError::io("create", &folder))?;
         let kept = list(&config.run_dir, &stage.name)?;
         Ok(Self(Arc::new(Inner {
+            run_dir: config.run_dir.clone(),
             folder,
             stage: stage.name.clone(),
             rank,
@@ -242,19 +245,23 @@ mod tests {
     use burn::tensor::Bytes;
     use burn::train::checkpoint::{Checkpoint as BurnCheckpoint, Checkpointer};
 
-    /// A record that is written as it stands, or not at all.
-    struct Words(Option<&'static str>);
+    /// A record of nothing, for which there is room or not.
+    struct Nothing(bool);
 
-    impl BurnCheckpoint for Words {
+    impl BurnCheckpoint for Nothing {
         fn save(self, path: PathBuf) -> Result<(), CheckpointerError> {
-            let full = || CheckpointerError::Record(RecordError::Io("I/O error: no room".into()));
-            std::fs::write(path, self.0.ok_or_else(full)?).map_err(CheckpointerError::IOError)
+            if !self.0 {
+                let full = RecordError::Io("I/O error: no room".into());
+                return Err(CheckpointerError::Record(full));
+            }
+            let written = burn_pack::Writer::new(Vec::new()).write_to_file(path);
+            written.map_err(|error| CheckpointerError::Record(error.into()))
         }
         fn load(_: PathBuf) -> Result<Self, CheckpointerError> {
-            Ok(Self(None))
+            Ok(Self(false))
         }
         fn checkpoint_from_bytes(_: Bytes) -> Result<Self, RecordError> {
-            Ok(Self(None))
+            Ok(Self(false))
         }
         fn checkpoint_into_bytes(self) -> Result<Bytes, RecordError> {
             Ok(Bytes::from_bytes_vec(Vec::new()))
@@ -282,15 +289,15 @@ mod tests {
         names
     }
 
-    fn save(writer: &FileWriter, step: usize, words: Option<&'static str>) -> bool {
-        Checkpointer::<Words>::save(writer, step, Words(words)).is_ok()
+    fn save(writer: &FileWriter, step: usize, room: bool) -> bool {
+        Checkpointer::<Nothing>::save(writer, step, Nothing(room)).is_ok()
     }
 
     /// Writes a whole checkpoint.
     fn write(checkpoints: &Checkpoints, step: usize) {
         assert!(checkpoints.begin(step, None, Some(&step)));
         for writer in checkpoints.writers() {
-            assert!(save(&writer, step, Some("words")));
+            assert!(save(&writer, step, true));
         }
     }
 
@@ -313,12 +320,12 @@ mod tests {
         assert!(!checkpoints.begin(3, None, Some(&"kept")), "it is begun");
         for writer in checkpoints.writers() {
             assert!(!names(folder.path()).contains(&"step-000003".to_owned()));
-            assert!(save(&writer, 3, Some("words")));
+            assert!(save(&writer, 3, true));
         }
         assert_eq!(names(folder.path()), ["step-000003"]);
         let written = opened(folder.path(), 3);
         assert_eq!(written.verify(), Ok(()));
-        assert_eq!(written.load_state::<String>().unwrap().unwrap(), "kept");
+        assert_eq!(written.load_state::<String>().unwrap(), "kept");
         let files = written.manifest().unwrap().files;
         let files: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(
@@ -349,9 +356,9 @@ mod tests {
         write(&checkpoints, 1);
         assert!(checkpoints.begin(2, None, None::<&()>));
         let [model, optimizer, schedule] = checkpoints.writers();
-        assert!(save(&model, 2, Some("words")));
-        assert!(!save(&optimizer, 2, None));
-        assert!(save(&schedule, 2, Some("words")));
+        assert!(save(&model, 2, true));
+        assert!(!save(&optimizer, 2, false));
+        assert!(save(&schedule, 2, true));
         assert_eq!(names(folder.path()), ["step-000001"]);
         let told = checkpoints.fault().unwrap().to_string();
         assert!(
@@ -359,6 +366,30 @@ mod tests {
             "{told}"
         );
         assert!(checkpoints.fault().is_none());
+    }
+
+    /// What is no file cannot be had on a disk.
+    #[cfg(unix)]
+    #[test]
+    fn logs_are_on_the_disk_before_a_checkpoint_is_whole() {
+        for (rank, log) in [
+            (0, "metrics.jsonl"),
+            (0, "skipped.jsonl"),
+            (1, "skipped-1.jsonl"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink("/dev/null", folder.path().join(log)).unwrap();
+            let rank = Rank {
+                rank,
+                world: 1 + rank,
+                sharded: true,
+            };
+            let checkpoints = stage(folder.path(), rank);
+            assert!(checkpoints.begin(1, None, Some(&())));
+            let saved = checkpoints.writers().map(|writer| save(&writer, 1, true));
+            assert!(saved.contains(&false), "{log}");
+            assert_eq!(names(folder.path()), [""; 0]);
+        }
     }
 
     #[test]
@@ -378,7 +409,7 @@ mod tests {
                     assert!(checkpoints.begin(2, Some(&state), Some(&number)));
                     std::thread::sleep(Duration::from_millis(30 * number as u64));
                     for writer in checkpoints.writers() {
-                        assert!(save(&writer, 2, Some("words")));
+                        assert!(save(&writer, 2, true));
                     }
                 });
             }
@@ -399,7 +430,7 @@ mod tests {
             "state.json",
         ];
         assert_eq!(files, expected);
-        assert_eq!(written.load_state::<usize>().unwrap(), Some(0));
+        assert_eq!(written.load_state::<usize>().unwrap(), 0);
         assert!(written.load_data_state(rank(2)).is_ok());
         assert!(written.fits(3).is_ok());
         let error = written.fits(1).unwrap_err().to_string();
@@ -428,7 +459,7 @@ mod tests {
         );
         assert!(first.begin(1, Some(&state), Some(&())));
         for writer in first.writers() {
-            assert!(save(&writer, 1, Some("words")));
+            assert!(save(&writer, 1, true));
         }
         let written = opened(folder.path(), 1);
         assert_eq!(written.verify(), Ok(()));

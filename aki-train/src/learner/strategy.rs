@@ -7,6 +7,7 @@ use aki_data::DataError;
 use burn::data::dataloader::Progress;
 use burn::data::dataset::DatasetError;
 use burn::module::Module;
+use burn::train::metric::store::{Aggregate, EventStoreClient, Split as BurnSplit};
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
     SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents,
@@ -224,6 +225,9 @@ impl StepStrategy {
     }
 }
 
+/// Burn's way from a step to its metrics.
+type Events = SupervisedTrainingEventProcessor<Trainee>;
+
 /// What all ranks know before a step.
 struct Agreed {
     /// Labels of all.
@@ -252,8 +256,9 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
             mut checkpointer,
             ..
         } = components;
-        let ranks = self.ranks;
-        let mut keep = |learner: &_, step, behind: &Option<_>, past: &_| {
+        let (ranks, mut step) = (self.ranks, self.start);
+        let mut keep = |learner: &_, step, behind: &Option<_>, past: &_, events: &mut Events| {
+            log_all(events, &event_store, &interrupter);
             if self.checkpoints.begin(step, behind.as_ref(), Some(past))
                 && let Some(checkpointer) = &mut checkpointer
             {
@@ -265,7 +270,6 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         };
         let rest = train.slice(self.start * self.batch, train.num_items());
         let mut batches = rest.iter();
-        let mut step = self.start;
         let (mut behind, mut ended, mut stopped, mut past) = (None, false, false, self.past);
         if self.evaluate_first && ranks.is_first() {
             let epoch = step.div_ceil(self.evaluate_every);
@@ -315,7 +319,7 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
                     event_processor.process_train(LearnerEvent::ProcessedItem(item)),
                 );
                 if step.is_multiple_of(self.checkpoint_every) && !failed() {
-                    keep(&learner, step, &behind, &past);
+                    keep(&learner, step, &behind, &past, &mut event_processor);
                 }
                 if step.is_multiple_of(self.evaluate_every) {
                     break;
@@ -341,7 +345,7 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         // After the last step, and wherever the user stopped; not after an error, and not where the
         // run began.
         if step > self.start && !failed() {
-            keep(&learner, step, &behind, &past);
+            keep(&learner, step, &behind, &past, &mut event_processor);
         }
         if stopped && !interrupter.should_stop() {
             interrupter.stop(Some("another rank was asked to stop"));
@@ -352,6 +356,13 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         interrupter.fail_on_error(event_processor.flush());
         (learner.model(), event_processor)
     }
+}
+
+/// Waits until the logs have all that was told so far: a checkpoint says that these steps were done.
+fn log_all(events: &mut Events, store: &EventStoreClient, interrupter: &Interrupter) {
+    interrupter.fail_on_error(events.flush());
+    // The loggers are on a thread of their own, which answers in its turn.
+    let _none = store.find_metric("", 0, Aggregate::Mean, &BurnSplit::Train);
 }
 
 /// What ends a run, and with it the other ranks, whose checkpoint cannot be written; why is told by others.

@@ -4,6 +4,7 @@ use aki_model::{Aki, is_cpu};
 use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{ExecutionError, Tensor};
 use burn::train::metric::{Adaptor, LossInput};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
@@ -86,6 +87,30 @@ impl Trainee {
             aki,
             config,
         }
+    }
+
+    /// One that was saved, read into a network without weights, of which nothing is drawn.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] if the record is of another network.
+    pub fn load(aki: Aki, config: StepConfig, record: ModuleRecord) -> Result<Self, RecordError> {
+        let average = config.ema.map(|_| Average::undrawn(&aki));
+        let blank = Self {
+            aki,
+            average,
+            config,
+        };
+        let Self {
+            aki,
+            average,
+            config,
+        } = blank.try_load_record(record)?;
+        Ok(Self {
+            average: average.map(|average| average.told(&aki)),
+            aki,
+            config,
+        })
     }
 
     /// The network that came of it: the average of the weights if there is one, in their type.

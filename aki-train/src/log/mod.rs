@@ -21,4 +21,5 @@ pub use memory::memory_in_use;
 pub(crate) use progress::ProgressRenderer;
 pub(crate) use run_logger::{LogFault, RunLogger};
 pub(crate) use silent::Silent;
+pub(crate) use tensorboard::EVENTS;
 pub use tensorboard::EventWriter;

@@ -18,7 +18,8 @@ pub(crate) struct ProgressRenderer {
     bar: ProgressBar,
     stage: String,
     names: HashMap<MetricId, String>,
-    loss: f64,
+    /// Of the last step; none where a resumed run begins with an evaluation.
+    loss: Option<f64>,
     valid: HashMap<String, f64>,
     /// Items done in the epochs before this one. (Burn counts anew in each.)
     base: u64,
@@ -61,7 +62,7 @@ impl ProgressRenderer {
             bar,
             stage: stage.name.clone(),
             names: HashMap::new(),
-            loss: f64::NAN,
+            loss: None,
             valid: HashMap::new(),
             base: base as u64,
             unit,
@@ -81,7 +82,8 @@ impl ProgressRenderer {
     }
 
     fn message(&self) -> String {
-        let mut words = vec![format!("loss {:.3}", self.loss)];
+        let loss = self.loss.map(|loss| format!("loss {loss:.3}"));
+        let mut words = Vec::from_iter(loss);
         if let Some(accuracy) = self.valid.get("Accuracy") {
             words.push(format!("valid {accuracy:.1} %"));
         }
@@ -123,7 +125,7 @@ impl MetricsRendererTraining for ProgressRenderer {
         )) = self.number(state)
             && name == "Loss"
         {
-            self.loss = value;
+            self.loss = Some(value);
             self.bar.set_message(self.message());
         }
     }
@@ -166,6 +168,9 @@ impl TrainingProgressLogger for ProgressRenderer {
         if !self.bar.is_hidden() || self.training == self.measured {
             return;
         }
+        let loss = self
+            .loss
+            .map_or_else(String::new, |loss| format!(", loss {loss:.3}"));
         let measured = match (self.valid.get("Loss"), self.valid.get("Accuracy")) {
             (Some(loss), Some(accuracy)) => {
                 format!(", valid loss {loss:.3}, valid accuracy {accuracy:.1} %")
@@ -173,8 +178,8 @@ impl TrainingProgressLogger for ProgressRenderer {
             _ => String::new(),
         };
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let (stage, unit, loss) = (&self.stage, self.unit, self.loss);
-        eprintln!("{stage}: {done} of {all} {unit}, loss {loss:.3}{measured}");
+        let (stage, unit) = (&self.stage, self.unit);
+        eprintln!("{stage}: {done} of {all} {unit}{loss}{measured}");
     }
 
     fn end(&mut self) {

@@ -163,13 +163,14 @@ impl MetricLogger for RunLogger {
         }
     }
 
+    /// Nothing: who asks is told by the answer that all that came before is written.
     fn read_numeric(
         &mut self,
         _: &str,
         _: usize,
         _: &BurnSplit,
     ) -> Result<Vec<NumericEntry>, String> {
-        Err("this logger only writes; read metrics.jsonl".to_owned())
+        Ok(Vec::new())
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {

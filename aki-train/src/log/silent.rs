@@ -15,7 +15,7 @@ impl MetricLogger for Silent {
     fn log(&mut self, _: MetricsUpdate, _: usize, _: &Split) {}
 
     fn read_numeric(&mut self, _: &str, _: usize, _: &Split) -> Result<Vec<NumericEntry>, String> {
-        Err("rank 0 has the logs".to_owned())
+        Ok(Vec::new())
     }
 
     fn log_metric_definition(&mut self, _: MetricDefinition) {}

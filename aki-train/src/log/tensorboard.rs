@@ -19,6 +19,9 @@ use std::path::Path;
 use std::process;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What the names of event files begin with; `TensorBoard` looks for it.
+pub(crate) const EVENTS: &str = "events.out.tfevents.";
+
 /// Protobuf wire types: the low three bits of a field's key.
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
@@ -88,7 +91,7 @@ fn create_new(dir: &Path, seconds: u64) -> io::Result<File> {
     let process = process::id();
     let mut n = 0;
     loop {
-        let path = dir.join(format!("events.out.tfevents.{seconds}.{process}.{n}"));
+        let path = dir.join(format!("{EVENTS}{seconds}.{process}.{n}"));
         match OpenOptions::new().write(true).create_new(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => n += 1,
             made => return made,

@@ -162,6 +162,22 @@ impl<const D: usize> RecordState for AdamWState<D> {
     }
 }
 
+/// What a record lacks of the state of a weight held in `dtype`, where `there` says which of its names are
+/// there.
+pub(crate) fn lacks(dtype: DType, there: impl Fn(&str) -> bool) -> Option<&'static str> {
+    if !there("steps") {
+        return Some("steps");
+    }
+    if dtype != DType::F32 && !there("master") {
+        return Some("master");
+    }
+    let held = |name: &&str| {
+        let part = |part: &str| there(&format!("{name}.{part}"));
+        there(name) || (part("codes") && part("scales"))
+    };
+    ["first", "second"].into_iter().find(|name| !held(name))
+}
+
 #[cfg(test)]
 mod tests {
     use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};

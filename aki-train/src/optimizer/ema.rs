@@ -19,16 +19,32 @@ pub struct Average {
 impl Average {
     /// The average before the first step: the weights.
     pub fn new(weights: &Aki) -> Self {
-        let device = weights.devices().swap_remove(0).without_autodiff();
-        let steps = Tensor::zeros([1], (&device, DType::F32));
-        // Only in autodiff is it told what is trained.
-        let mut trained = Trained(Vec::new());
-        weights.valid().train().visit(&mut trained);
-        let Trained(trained) = trained;
+        let trained = trained(weights);
         Self {
             aki: weights.valid().map(&mut Widen(trained.clone().into_iter())),
             trained,
+            ..Self::undrawn(weights)
+        }
+    }
+
+    /// One for a checkpoint's to be loaded into, and then [`told`](Self::told) what is trained. Nothing is
+    /// drawn of weights that have not been.
+    pub(crate) fn undrawn(weights: &Aki) -> Self {
+        let device = weights.devices().swap_remove(0).without_autodiff();
+        let steps = Tensor::zeros([1], (&device, DType::F32));
+        Self {
+            aki: weights.clone(),
+            trained: Vec::new(),
             steps: Param::from_tensor(steps).set_require_grad(false),
+        }
+    }
+
+    /// The average, knowing which of `weights` are trained.
+    #[must_use]
+    pub(crate) fn told(self, weights: &Aki) -> Self {
+        Self {
+            trained: trained(weights),
+            ..self
         }
     }
 
@@ -86,7 +102,14 @@ impl ModuleMapper for Retype {
     }
 }
 
-/// Which weights are trained.
+/// Which weights are trained, in their order.
+fn trained(weights: &Aki) -> Vec<bool> {
+    // Only in autodiff is it told.
+    let mut trained = Trained(Vec::new());
+    weights.valid().train().visit(&mut trained);
+    trained.0
+}
+
 struct Trained(Vec<bool>);
 
 impl ModuleVisitor for Trained {

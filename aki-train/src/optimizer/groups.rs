@@ -1,7 +1,7 @@
 //! Which of a network's parameters a stage trains, and how.
 
 use aki_model::Aki;
-use aki_model::weights::parameters;
+use aki_model::weights::{Parameter, parameters};
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -17,6 +17,21 @@ use crate::learner::LearningRate;
 /// The field of [`Trainee`](crate::learner::Trainee) that the network is in: what its parameters'
 /// paths begin with for the optimizer.
 const FIELD: &str = "aki";
+
+/// The language model, and what the tables of added tokens are called in it.
+const LANGUAGE: &str = "lang_model.";
+const ADDED: &str = ".additional_";
+
+/// Nothing is computed with these, so they get no gradient.
+const UNUSED: &str = "vision_encoder.head.";
+
+/// Whether a parameter is trained where nothing is frozen. Beside adapters, only they and the rows of added
+/// tokens are in the language model.
+pub(crate) fn learns(parameter: &Parameter, beside_adapters: bool) -> bool {
+    let Parameter { path, adapter, .. } = parameter;
+    let held = beside_adapters && path.starts_with(LANGUAGE) && !path.contains(ADDED);
+    *adapter || !(held || path.starts_with(UNUSED))
+}
 
 /// Which of a network's parameters a stage trains, and how.
 pub struct Groups {
@@ -38,6 +53,8 @@ struct Named {
     name: String,
     /// In a checkpoint, which may hold it in parts.
     parts: Vec<String>,
+    /// Whether it is trained unless it is frozen.
+    learns: bool,
 }
 
 impl Groups {
@@ -58,10 +75,17 @@ impl Groups {
             .iter()
             .map(|parameter| parameter.id)
             .collect();
-        if frozen.len() == all.len() {
+        if !all.iter().any(|it| it.learns && !frozen.contains(&it.id)) {
+            let reason = match aki.language().has_adapters() {
+                false => "leaves no parameter to train",
+                true => {
+                    "leaves no parameter to train: beside adapters all of the language model but them \
+                     and the rows of added tokens is frozen already"
+                }
+            };
             return Err(TrainError::Setting {
                 key: key("freeze"),
-                reason: "leaves no parameter to train".to_owned(),
+                reason: reason.to_owned(),
             });
         }
         let paths = |name: &str, patterns: &[String]| -> Result<Vec<String>, TrainError> {
@@ -167,9 +191,11 @@ fn named(aki: &Aki) -> Vec<Named> {
     aki.visit(&mut paths);
     let parameters = parameters(aki, &aki.projections(), "");
     let both = paths.found.into_iter().zip(parameters);
+    let beside_adapters = aki.language().has_adapters();
     both.map(|((id, path), parameter)| Named {
         id,
         path,
+        learns: learns(&parameter, beside_adapters),
         name: parameter.path,
         parts: parameter
             .tensors
@@ -208,6 +234,7 @@ mod tests {
     use std::path::Path;
 
     use aki_model::AkiConfig;
+    use aki_model::adapters::{AdapterConfig, Base};
     use aki_model::language::LanguageType;
     use burn::module::ModuleMapper;
     use burn::optim::GradientsParams;
@@ -400,6 +427,23 @@ mod tests {
         assert!(told.starts_with(expected), "{told}");
         let told = fault(stage(|it| it.freeze = patterns(&["*"])), &aki);
         assert_eq!(told, "stage.captions.freeze: leaves no parameter to train");
+
+        let adapters = AdapterConfig {
+            rank: 2,
+            alpha: 4.0,
+            targets: vec!["o_proj".to_owned()],
+            base: Base::Int8,
+        };
+        let aki = aki.with_adapters(&adapters);
+        let parts = ["vision_*", "*.lora_*", "*.additional_*"];
+        let told = fault(stage(|it| it.freeze = patterns(&parts)), &aki);
+        let expected = "stage.captions.freeze: leaves no parameter to train: beside adapters all";
+        assert!(told.starts_with(expected), "{told}");
+        for left in 0..parts.len() {
+            let mut parts = parts.to_vec();
+            parts.remove(left);
+            Groups::new(&stage(|it| it.freeze = patterns(&parts)), &aki).unwrap();
+        }
     }
 
     #[test]

@@ -13,9 +13,11 @@ use burn::optim::ModuleOptimizer;
 
 use crate::config::Moments;
 
+pub(crate) use adamw::lacks;
 pub(crate) use cast::Cast;
 pub use ema::Average;
 pub use groups::Groups;
+pub(crate) use groups::learns;
 pub(crate) use pattern::fits;
 pub use scaler::LossScale;
 

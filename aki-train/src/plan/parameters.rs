@@ -5,7 +5,7 @@ use aki_model::weights::Parameter;
 use serde::Serialize;
 
 use crate::config::{LoraBase, Precision, RunConfig, StageConfig};
-use crate::optimizer::fits;
+use crate::optimizer::{fits, learns};
 
 /// Weights of a part of the network.
 #[derive(Clone, Debug, Serialize)]
@@ -48,13 +48,6 @@ const PARTS: [(&str, &str); 6] = [
 /// Where the decoder's blocks are.
 const BLOCKS: &str = "lang_model.model.layers.";
 
-/// The language model, and what the tables of added tokens are called in it.
-const LANGUAGE: &str = "lang_model.";
-const ADDED: &str = ".additional_";
-
-/// Nothing is computed with these, so they get no gradient.
-const UNUSED: &str = "vision_encoder.head.";
-
 /// Weights that share a scale, and the scale's bytes.
 const BLOCK: f64 = 32.0;
 const SCALE: f64 = 4.0;
@@ -78,14 +71,9 @@ impl Weights {
             adapters: 0,
             for_flops: Trained::default(),
         };
-        // Beside adapters only the rows of added tokens are trained in the language model.
-        let under_adapters = |path: &str| {
-            training.lora.is_some() && path.starts_with(LANGUAGE) && !path.contains(ADDED)
-        };
         let fitted = |name: &str| stage.freeze.iter().any(|pattern| fits(pattern, name));
         let is_frozen = |parameter: &Parameter| {
-            parameter.path.starts_with(UNUSED)
-                || under_adapters(&parameter.path)
+            !learns(parameter, training.lora.is_some())
                 || fitted(&parameter.path)
                 || parameter.tensors.iter().all(|(name, _)| fitted(name))
         };

@@ -10,6 +10,7 @@ use super::{Machine, advice};
 use crate::TrainError;
 use crate::config::{RunConfig, StageConfig};
 use crate::optimizer::Groups;
+use crate::run::undrawn;
 use advice::Advice;
 
 /// Tokens of the longest row that is planned for.
@@ -63,7 +64,7 @@ impl StagePlan {
         let stage = &config.stage[index];
         let words = config.model.language.vocab_size;
         // Only to hear whether the stage's patterns fit; nothing is drawn.
-        Groups::new(stage, &config.model.undrawn(words, &Device::default()))?;
+        Groups::new(stage, &undrawn(config, words, &Device::default()))?;
         let weights = Weights::of(config, stage);
         let batch = StageBatch::of(config, stage, machine.text);
         if batch.step.len > LONGEST {

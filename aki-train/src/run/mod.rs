@@ -29,6 +29,7 @@ use crate::report::Report;
 pub use begin::Begin;
 pub(crate) use folder::claim;
 use folder::keep_config;
+pub(crate) use start::undrawn;
 
 /// How a run is carried out.
 pub struct RunOptions {
@@ -102,18 +103,12 @@ pub fn train(config: &RunConfig, options: &RunOptions) -> Result<Outcome, TrainE
         }
         Ok(begun)
     })?;
-    let mut aki = match &begun {
+    let mut aki = match (&begun, &config.training.lora) {
         // The checkpoint has all weights; those the run started with may be gone.
-        Some(_) if config.start.is_some() => run.undrawn(),
-        _ => run.fresh_model()?,
+        (Some(_), _) => undrawn(config, run.tokenizer.base_vocab(), &options.device),
+        (None, Some(lora)) => run.adapted(run.fresh_model()?, lora),
+        (None, None) => run.fresh_model()?,
     };
-    if let Some(lora) = &config.training.lora {
-        aki = run.adapted(aki, lora);
-        // Patterns may mean adapters, which the network has only now.
-        for stage in config.active() {
-            Groups::new(stage, &aki)?;
-        }
-    }
     let first = begun.as_ref().map_or(0, |(stage, _)| *stage);
     for (index, stage) in config.stage.iter().enumerate().skip(first) {
         if stage.steps == 0 {
@@ -222,12 +217,9 @@ impl<'a> Run<'a> {
             config.judge(source)?;
         }
         // For what is wrong with their patterns, before the run has a folder.
-        if config.training.lora.is_none() {
-            let base_vocab = tokenizer.base_vocab();
-            let network = config.model.undrawn(base_vocab, &options.device);
-            for stage in config.active() {
-                Groups::new(stage, &network)?;
-            }
+        let network = undrawn(config, tokenizer.base_vocab(), &options.device);
+        for stage in config.active() {
+            Groups::new(stage, &network)?;
         }
         let claim = || {
             options

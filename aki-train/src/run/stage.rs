@@ -104,7 +104,7 @@ impl Run<'_> {
             Checkpoints::new(self.config, stage, start, &records, measured, self.rank())?;
         let past = checkpoint.map(Checkpoint::load_state).transpose()?;
         let none = || Past::none(self.config.training.precision);
-        let past = past.flatten().unwrap_or_else(none);
+        let past = past.unwrap_or_else(none);
         let kept = checkpoints.clone();
         let strategy = StepStrategy::new(stage, start, &records, measured, watch, past, kept);
         let strategy = strategy.shared_by(*ranks);
@@ -248,9 +248,13 @@ impl Run<'_> {
             shares: self.shares(),
             ..self.config.step(stage)
         };
-        let trainee = Trainee::new(groups.freeze(aki), step).train();
+        let aki = groups.freeze(aki);
+        let trainee = match checkpoint {
+            Some(checkpoint) => checkpoint.load_trainee(aki, step)?,
+            None => Trainee::new(aki, step),
+        };
         let optimizer = groups.optimizer(self.config.training.moments);
-        let mut learner = Learner::new(trainee, optimizer, groups.schedule());
+        let mut learner = Learner::new(trainee.train(), optimizer, groups.schedule());
         if let Some(checkpoint) = checkpoint {
             checkpoint.load_learner(&mut learner, self.rank())?;
         }

@@ -3,11 +3,11 @@
 use aki_model::Aki;
 use aki_model::weights::{self, Checkpoint as Weights};
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::Run;
 use crate::TrainError;
-use crate::config::LoraConfig;
+use crate::config::{LoraConfig, RunConfig};
 use crate::folder::Stored;
 use crate::optimizer::Cast;
 
@@ -21,14 +21,18 @@ impl Run<'_> {
             let aki = self.config.model.init(self.tokenizer.base_vocab(), device);
             return Ok(aki.map(&mut Cast(dtype)));
         };
+        let undrawn = self
+            .config
+            .model
+            .undrawn(self.tokenizer.base_vocab(), device);
         match Stored::find(start)? {
             Stored::Checkpoint(checkpoint) => {
-                let aki = checkpoint.load_model(self.undrawn())?;
+                let aki = checkpoint.load_model(undrawn)?;
                 Ok(aki.map(&mut Cast(dtype)))
             }
             Stored::Folder(folder) => {
                 let weights = Weights::open(&folder)?;
-                let aki = weights::load(self.undrawn(), &weights, Some(dtype.into()))?;
+                let aki = weights::load(undrawn, &weights, Some(dtype.into()))?;
                 Ok(aki.map(&mut Lay))
             }
         }
@@ -41,11 +45,14 @@ impl Run<'_> {
         self.options.device.seed(self.config.seed.wrapping_add(1));
         aki.with_adapters(&lora.adapters())
     }
+}
 
-    /// The network without weights.
-    pub(super) fn undrawn(&self) -> Aki {
-        let base_vocab = self.tokenizer.base_vocab();
-        self.config.model.undrawn(base_vocab, &self.options.device)
+/// A run's network with its adapters and without weights, for those of a checkpoint; nothing is drawn.
+pub(crate) fn undrawn(config: &RunConfig, base_vocab: usize, device: &Device) -> Aki {
+    let aki = config.model.undrawn(base_vocab, device);
+    match &config.training.lora {
+        Some(lora) => aki.with_adapters(&lora.adapters()),
+        None => aki,
     }
 }
 

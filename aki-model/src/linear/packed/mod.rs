@@ -38,27 +38,37 @@ impl PackedMatrix {
     ///
     /// If `from` is no multiple of [`BLOCK`].
     pub fn new(weight: Tensor<2>, bits: Bits) -> Self {
-        let device = weight.device();
-        let [from, to] = weight.dims();
-        assert_eq!(from % BLOCK, 0, "{from} inputs are not whole blocks");
-        let numbers = weight.inner().transpose().cast(FloatDType::F32).into_data();
-        let numbers: Vec<f32> = numbers.iter::<f32>().collect();
-        let words = TensorData::new(blocks::pack(&numbers, bits), [to, bits.words(from)]);
-        let words = Tensor::from_data(words, (&device, DType::I32));
+        let words = words(&weight, bits, &weight.device());
         Self {
             words: Param::initialized(ParamId::new(), words),
             bits,
         }
     }
 
+    /// Packs `[from, to]` when it is first read. If the words are loaded before, nothing is drawn or
+    /// packed.
+    pub(crate) fn of_undrawn(weight: Param<Tensor<2>>, bits: Bits) -> Self {
+        let [from, to] = weight.lazy_shape().dims();
+        let (device, shape) = (weight.lazy_device(), [to, bits.words(from)]);
+        let pack = move |device: &Device, _| words(&weight.val(), bits, device);
+        Self {
+            words: Param::uninitialized(ParamId::new(), pack, device, false, shape.into()),
+            bits,
+        }
+    }
+
     /// `[from, to]`.
     pub(crate) fn dims(&self) -> [usize; 2] {
-        let [to, line] = self.words.dims();
+        let [to, line] = self.words.lazy_shape().dims();
         [self.bits.numbers(line), to]
     }
 
+    pub(crate) fn is_read(&self) -> bool {
+        self.words.is_initialized()
+    }
+
     pub(crate) fn device(&self) -> Device {
-        self.words.device()
+        self.words.lazy_device()
     }
 
     /// `x W` over the last axis of `x`.
@@ -93,6 +103,17 @@ impl PackedMatrix {
         let data = TensorData::new(numbers, [to, self.bits.numbers(line)]);
         Tensor::<2>::from_data(data, (&device, DType::F32)).transpose()
     }
+}
+
+/// `[from, to]`, packed: `[to, words of a row]`.
+fn words(weight: &Tensor<2>, bits: Bits, device: &Device) -> Tensor<2, Int> {
+    let [from, to] = weight.dims();
+    assert_eq!(from % BLOCK, 0, "{from} inputs are not whole blocks");
+    let weight = weight.clone().inner().transpose();
+    let numbers = weight.cast(FloatDType::F32).into_data();
+    let numbers: Vec<f32> = numbers.iter::<f32>().collect();
+    let words = TensorData::new(blocks::pack(&numbers, bits), [to, bits.words(from)]);
+    Tensor::from_data(words, (device, DType::I32))
 }
 
 #[cfg(test)]
