@@ -78,11 +78,22 @@ pub enum TrainError {
     },
     /// A checkpoint cannot be written.
     #[error(
-        "cannot write checkpoint {}: {reason}; those before it are whole: mend that (is the disk full?) and start the same command again",
+        "cannot write checkpoint {}: {reason}; those before it are whole: mend that (is the disk full?), and the same command, without --fresh or --from, goes on from them",
         path.display()
     )]
     Unwritten {
         /// The checkpoint's folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A finished model cannot be written.
+    #[error(
+        "cannot write the finished model to {}: {reason}; the run's checkpoints are whole: mend that (is the disk full?), and the same command, without --fresh or --from, writes it without training again",
+        path.display()
+    )]
+    ModelUnwritten {
+        /// Its folder.
         path: PathBuf,
         /// What the system said.
         reason: String,
@@ -147,6 +158,7 @@ impl TrainError {
             Self::Diverged { .. }
             | Self::Learner(_)
             | Self::Unwritten { .. }
+            | Self::ModelUnwritten { .. }
             | Self::Data(DataError::Remote { .. } | DataError::TooManyBroken { .. }) => false,
             Self::Io { source, .. } | Self::Metrics(JsonlError::Io { source, .. }) => {
                 is_mistake(source)

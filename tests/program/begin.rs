@@ -2,9 +2,13 @@
 //! checkpoints as models.
 
 use std::fs;
+#[cfg(unix)]
+use std::process::Stdio;
 
 use crate::checkpoints::{flip, names, stopped_at_the_end};
 use crate::resume::went_on_as_one;
+#[cfg(unix)]
+use crate::resume::{LONG, whole};
 use crate::support::{Workplace, contents, text};
 
 const FOUR: &str = "run/checkpoints/questions/step-000004";
@@ -67,6 +71,10 @@ fn an_earlier_checkpoint_of_a_stopped_run_goes_on() {
     );
     went_on_as_one(&place, &whole);
 
+    let aside = format!("{SIX}.old");
+    let message = place.train_with(&["--from", &aside], &[]).refused();
+    insta::assert_snapshot!(message, @"error: --from run/checkpoints/questions/step-000006.old: it was set aside; rename it to step-000006 to go on from it");
+
     stopped_at_the_end(&place, &[]);
     let captions = "run/checkpoints/captions/step-000004";
     let ended = place.train_with(&["--from", captions], &[]).good();
@@ -97,15 +105,76 @@ fn checkpoints_that_do_not_fit_are_refused() {
     };
     insta::assert_snapshot!(refused(FOUR, &[]), @"error: --from run/checkpoints/questions/step-000004: this run is complete; go on from there in another folder with --set run_dir=...");
     insta::assert_snapshot!(refused(FOUR, &["run_dir=other", "seed=2"]), @"error: --from run/checkpoints/questions/step-000004: that run has other settings (seed); to begin with its weights alone, name it as the run file's `start`");
-    insta::assert_snapshot!(refused("run", &["run_dir=other"]), @"error: checkpoint run cannot be used: manifest.json is missing");
+    insta::assert_snapshot!(refused("run", &["run_dir=other"]), @"error: --from run: this is a run's folder; name one of its checkpoints; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000");
     assert!(!place.path("other").exists());
     place.train(&["run_dir=other"]).good();
-    insta::assert_snapshot!(refused(FOUR, &["run_dir=other"]), @"error: --from run/checkpoints/questions/step-000004: other holds a run already; choose another folder with --set run_dir=...");
+    insta::assert_snapshot!(refused(FOUR, &["run_dir=other"]), @"error: --from run/checkpoints/questions/step-000004: other holds a run already; go on with it without --from, or choose another folder with --set run_dir=...");
     assert!(before == contents(&place.path("run")));
     flip(&place, "step-000004/optimizer.bpk");
     let message = refused(FOUR, &["run_dir=new"]);
     let told = format!("error: checkpoint {FOUR} cannot be used: optimizer.bpk has the checksum ");
     assert!(message.starts_with(&told), "{message}");
+}
+
+#[test]
+fn what_is_no_checkpoint_is_told_as_what_it_is() {
+    let place = Workplace::new();
+    fs::write(place.path("file"), "garbage").expect("a file");
+    fs::create_dir(place.path("empty")).expect("a folder");
+    fs::create_dir_all(place.path("other/file.d")).expect("a folder");
+    let refused = |from: &str| place.train_with(&["--from", from], &[]).refused();
+    insta::assert_snapshot!(refused("file"), @"error: --from file: this is a file; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000");
+    insta::assert_snapshot!(refused("empty"), @"error: --from empty: this folder is empty; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000");
+    insta::assert_snapshot!(refused("other"), @"error: --from other: this folder is none; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000");
+    insta::assert_snapshot!(refused("nowhere"), @"error: --from nowhere: nothing is there; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000");
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn a_run_without_a_folder_of_its_own_is_refused() {
+    let place = Workplace::new();
+    let message = place.train(&["run_dir="]).refused();
+    insta::assert_snapshot!(message, @"error: run_dir: is empty; name a folder of the run's own");
+    assert!(place.names().is_empty());
+}
+
+#[test]
+#[cfg(unix)]
+fn what_was_begun_elsewhere_and_stopped_goes_on_without_the_flag() {
+    let place = Workplace::new();
+    let whole = whole(&place, &LONG);
+    place.train(&["seed=2", "stage.captions.steps=0"]).good();
+    let from = "whole/checkpoints/captions/step-000002";
+    for (flags, without) in [
+        (vec!["--fresh"], "--fresh"),
+        (vec!["--from", from], "--from"),
+    ] {
+        let mut training = place.training(&LONG);
+        training.args(&flags);
+        let mut running = Workplace::started(training, Stdio::null());
+        // The old run, if there is one, never came to that stage.
+        running.until(|| !place.checkpoints("run", "captions").is_empty());
+        running.until(|| !place.checkpoints("run", "questions").is_empty());
+        let ended = running.interrupt();
+        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+        let told = format!(
+            "\nstopped in questions; the same command without {without} goes on from here\n"
+        );
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+        if without == "--from" {
+            let message = place.train_with(&flags, &LONG).refused();
+            let told = "run holds a run already; go on with it without --from, or ";
+            assert!(message.contains(told), "{message}");
+        }
+        let ended = place.train(&LONG).good();
+        assert!(
+            ended.stderr.contains("resuming run at "),
+            "{}",
+            ended.stderr
+        );
+        went_on_as_one(&place, &whole);
+        fs::remove_dir_all(place.path("run")).expect("a run");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ impl Default for TrainingConfig {
     }
 }
 
-/// What weights and activations are held in. Master weights, norms and sums are always f32.
+/// What weights and activations are held in. Master weights, norms and sums are always f32; a master is
+/// a stage's own, and the next stage makes its own of the weights in this precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -43,7 +43,10 @@ pub struct RunConfig {
     pub training: TrainingConfig,
     /// The network.
     pub model: AkiConfig,
-    /// The stages, in order; each begins with the weights of the one before.
+    /// The stages, in order. Each begins with the weights of the one before and an optimizer of its own:
+    /// under bf16 and f16 it makes its f32 master of the weights in that precision, and what the master
+    /// before it had beyond is lost (in bf16 the last 16 of 24 bits). Where that matters, make one stage
+    /// of them, or train in f32.
     pub stage: Vec<StageConfig>,
     /// What is measured at the end.
     pub evaluation: EvaluationConfig,
@@ -87,7 +90,8 @@ pub struct DataConfig {
     pub source: Vec<SourceConfig>,
 }
 
-/// One stage of training.
+/// One stage of training. What it takes over from the one before it is the weights alone, see
+/// [`RunConfig::stage`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {

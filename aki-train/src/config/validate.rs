@@ -31,6 +31,9 @@ impl RunConfig {
             let reason = "~ is not expanded here; write the whole path";
             return fault(&path.display().to_string(), reason);
         }
+        if self.run_dir.as_os_str().is_empty() {
+            return fault("run_dir", "is empty; name a folder of the run's own");
+        }
         self.validate_sources()?;
         if let Some((name, what)) = self.training.fault() {
             return fault(&format!("training.{name}"), what);

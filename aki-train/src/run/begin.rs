@@ -81,16 +81,27 @@ fn set_run_aside(config: &RunConfig, tell: fn(&str)) -> Result<(), TrainError> {
 /// cannot be.
 fn at(path: &Path, config: &RunConfig, world: usize, tell: fn(&str)) -> Result<File, TrainError> {
     let run_dir = &config.run_dir;
+    let fault =
+        |reason: String| TrainError::Request(format!("--from {}: {reason}", path.display()));
+    if let Some(instead) = Checkpoint::instead_at(path) {
+        return Err(fault(format!(
+            "{instead}; a checkpoint is a folder RUN/checkpoints/STAGE/step-000000"
+        )));
+    }
     let chosen = Checkpoint::open(path)?;
     chosen.verify().map_err(|fault| TrainError::Checkpoint {
         path: path.to_owned(),
         reason: fault.to_string(),
     })?;
     chosen.fits(world)?;
-    let fault =
-        |reason: String| TrainError::Request(format!("--from {}: {reason}", path.display()));
     let other = chosen.run_dir()?;
     if std::fs::canonicalize(run_dir).is_ok_and(|run_dir| run_dir == other) {
+        let name = chosen.name();
+        if std::fs::canonicalize(path).is_ok_and(|path| !path.ends_with(&name)) {
+            return Err(fault(format!(
+                "it was set aside; rename it to {name} to go on from it"
+            )));
+        }
         let lock = claim(run_dir)?;
         if Report::read(run_dir)?.is_some() {
             let reason =
@@ -111,7 +122,7 @@ fn at(path: &Path, config: &RunConfig, world: usize, tell: fn(&str)) -> Result<F
     let lock = claim(run_dir)?;
     if run_dir.join("config.toml").exists() {
         let reason = format!(
-            "{} holds a run already; choose another folder with --set run_dir=...",
+            "{} holds a run already; go on with it without --from, or choose another folder with --set run_dir=...",
             run_dir.display()
         );
         return Err(fault(reason));

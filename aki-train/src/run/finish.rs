@@ -5,7 +5,7 @@ use std::path::Path;
 use aki_data::{Picture, Sample, Target};
 use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
-use aki_model::weights;
+use aki_model::weights::{self, WeightsError};
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -17,17 +17,32 @@ use crate::folder::{ModelFolder, write_file};
 use crate::log::read;
 use crate::report::{Example, Report, StageResult};
 
+/// What is told where a model's files cannot be written.
+fn unwritten(folder: &Path, error: TrainError) -> TrainError {
+    match error {
+        TrainError::Weights(WeightsError::Io { source, .. }) | TrainError::Io { source, .. } => {
+            TrainError::ModelUnwritten {
+                path: folder.to_owned(),
+                reason: source.to_string(),
+            }
+        }
+        other => other,
+    }
+}
+
 impl Run<'_> {
     /// Writes the model, and its adapters by themselves if it has any, measures it and writes the report.
     pub(super) fn finish(&self, aki: Aki) -> Result<Outcome, TrainError> {
         let RunConfig { run_dir, .. } = self.config;
         let folder = run_dir.join("model");
         if aki.language().has_adapters() {
-            weights::save_adapters(aki.language(), "lang_model.", &run_dir.join("adapter"))?;
+            let folder = run_dir.join("adapter");
+            weights::save_adapters(aki.language(), "lang_model.", &folder)
+                .map_err(|error| unwritten(&folder, error.into()))?;
         }
         // What is measured is what is used from now on.
         let aki = &aki.merged();
-        ModelFolder::finish(&folder, aki)?;
+        ModelFolder::finish(&folder, aki).map_err(|error| unwritten(&folder, error))?;
         let interrupted = || {
             Ok(Outcome::Interrupted {
                 stage: "evaluation".to_owned(),
