@@ -271,7 +271,7 @@ fn other_settings_are_not_mixed_into_a_run() {
     let message = place
         .train(&["seed=2", "stage.questions.optimizer.lr=1e-4"])
         .refused();
-    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed, stage.1.optimizer.lr); choose another folder with --set run_dir=..., or set this one aside with --fresh");
+    insta::assert_snapshot!(message, @"error: run holds a run with other settings (seed, stage.questions.optimizer.lr); choose another folder with --set run_dir=..., or set this one aside with --fresh");
 }
 
 #[test]

@@ -71,6 +71,9 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
         options.device_name,
         run_dir.display()
     ));
+    if !aki_model::is_cpu(&options.device) {
+        (options.notice)("the first steps compile their kernels, which can take minutes");
+    }
     match train(&config, &options)? {
         Outcome::Helped => Ok(Done::Finished),
         Outcome::Interrupted { stage } => {

@@ -83,7 +83,10 @@ fn differences(key: &str, old: &toml::Value, new: &toml::Value, found: &mut Vec<
         }
         (toml::Value::Array(old), toml::Value::Array(new)) if old.len() == new.len() => {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                differences(&join(&index.to_string()), old, new, found);
+                // Stages and sources go by their names, as for `--set`.
+                let name = new.get("name").and_then(toml::Value::as_str);
+                let name = name.map_or_else(|| index.to_string(), str::to_owned);
+                differences(&join(&name), old, new, found);
             }
         }
         _ if old != new => found.push(key.to_owned()),
