@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use burn::backend::Dispatch;
 use burn::nn::RmsNorm;
 use burn::tensor::activation::{log_softmax, silu};
-use burn::tensor::{DType, FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 
 use crate::is_cpu;
 #[cfg(feature = "flex")]
@@ -35,7 +35,11 @@ pub fn allow(allowed: bool) {
 
 /// Whether the operations here are there for such a tensor.
 fn serves<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && is_cpu(&x.device()) && ALLOWED.load(Ordering::Relaxed)
+    x.dtype() == DType::F32 && is_allowed(&x.device())
+}
+
+fn is_allowed(device: &Device) -> bool {
+    is_cpu(device) && ALLOWED.load(Ordering::Relaxed)
 }
 
 /// `x / sqrt(mean(x^2) + epsilon) * gamma` over the last axis.
@@ -103,11 +107,10 @@ pub(crate) fn cross_entropy(
     labels: Tensor<1, Int>,
     scale: Option<f64>,
 ) -> CrossEntropy {
-    let logits = logits.into_iter().map(|part| part.cast(FloatDType::F32));
-    let logits: Vec<_> = logits.collect();
     #[cfg(feature = "flex")]
-    if serves(&logits[0]) {
-        return flex::cross_entropy(logits, labels, scale);
+    if is_allowed(&logits[0].device()) {
+        let logits = logits.into_iter().map(|part| part.cast(FloatDType::F32));
+        return flex::cross_entropy(logits.collect(), labels, scale);
     }
     burns_cross_entropy(logits, labels, scale)
 }
@@ -118,7 +121,7 @@ fn burns_cross_entropy(
     scale: Option<f64>,
 ) -> CrossEntropy {
     let widths: Vec<usize> = logits.iter().map(|part| part.dims()[1]).collect();
-    let logits = Tensor::cat(logits, 1);
+    let logits = Tensor::cat(logits, 1).cast(FloatDType::F32);
     let likeliest = logits.clone().argmax(1).squeeze_dim::<1>(1);
     let labels = labels.unsqueeze_dim::<2>(1);
     let logs = log_softmax(logits, 1);

@@ -1,5 +1,5 @@
 use burn::module::Param;
-use burn::tensor::{Device, Distribution, TensorData};
+use burn::tensor::{Distribution, TensorData};
 
 use super::*;
 
