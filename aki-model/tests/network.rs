@@ -159,17 +159,30 @@ impl ModuleMapper for Halved {
     }
 }
 
-/// Hidden states that point to their labels, so that other tokens have some 1e-9 of the probability:
-/// less than f16 holds.
+/// A hidden state that points to its label so far that the likeliest other token has e^-20 of the
+/// probability: less than f16 holds.
 #[test]
 fn gradients_too_small_for_f16_are_saved_by_their_scale() {
     const SCALE: f64 = (1 << 24) as f64;
     let device = Device::flex().autodiff();
     device.seed(6);
     let aki = common::tiny().init(20, &device);
-    let head = aki.logits(Tensor::eye(24, &device)).transpose().detach();
-    let x_td = head.slice([0..20, 0..24]).mul_scalar(4000.0);
-    let labels = Tensor::<1, Int>::arange(0..20, &device);
+    let bias = aki.logits(Tensor::zeros([1, 24], &device));
+    let head = aki.logits(Tensor::eye(24, &device)) - bias;
+    let head = head.transpose().detach();
+    let products = head.clone().matmul(head.clone().transpose()).into_data();
+    let products: Vec<f32> = products.iter().collect();
+    // How much more a row gives with itself than with any other.
+    let ahead = |label: usize| {
+        let row = &products[label * 22..][..22];
+        let others = row.iter().enumerate().filter(|&(at, _)| at != label);
+        row[label] - others.fold(f32::MIN, |most, (_, it)| most.max(*it))
+    };
+    let clearest = (0..22).max_by(|&a, &b| ahead(a).total_cmp(&ahead(b)));
+    let label = clearest.expect("a token");
+    let x_td = head.slice([label..label + 1, 0..24]);
+    let x_td = x_td.mul_scalar(20.0 / ahead(label));
+    let labels = Tensor::<1, Int>::from_data([label as i32], &device);
     let gradient = |aki: &Aki, x_td: Tensor<2>, scale: f64| -> Vec<f64> {
         let x_td = x_td.require_grad();
         let scores = aki.language().score(x_td.clone(), labels.clone(), scale);
@@ -180,14 +193,14 @@ fn gradients_too_small_for_f16_are_saved_by_their_scale() {
     };
     let full = gradient(&aki, x_td.clone(), 1.0);
     let (aki, x_td) = (aki.map(&mut Halved), x_td.cast(FloatDType::F16));
-    assert_eq!(gradient(&aki, x_td.clone(), 1.0), [0.0; 20 * 24]);
+    assert_eq!(gradient(&aki, x_td.clone(), 1.0), [0.0; 24]);
     let length = |values: &mut dyn Iterator<Item = f64>| -> f64 {
         values.map(|it| it * it).sum::<f64>().sqrt()
     };
     let half = gradient(&aki, x_td, SCALE);
     let off = length(&mut half.iter().zip(&full).map(|(half, full)| half - full));
     // Logits near 40 are 0.03 apart in f16.
-    assert!(off < 0.1 * length(&mut full.iter().copied()), "{off}");
+    assert!(off < 0.2 * length(&mut full.iter().copied()), "{off}");
 }
 
 #[test]
