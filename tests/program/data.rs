@@ -611,7 +611,7 @@ fn own_data_are_packed_and_read_back() {
         .aki(&[&args[..4], &["--bytes", "5 apples"]].concat())
         .refused();
     assert!(
-        message.contains("a size like 5GB or 500MB is expected"),
+        message.contains("a whole number with its unit is expected, like 5GB or 500MB"),
         "{message}"
     );
 }
