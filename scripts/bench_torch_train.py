@@ -169,7 +169,7 @@ def now():
 
 
 def torch_round(weights, batch, shape):
-    """Seconds of each step's forward, backward and optimizer; and the losses, the first step's too."""
+    """Seconds of each step's forward, backward with clipping, and optimizer; and the losses, the first step's too."""
     network = Network({name: tensor.clone() for name, tensor in weights.items()}, shape)
     compute = torch.compile(network.loss) if args.device == "cuda" else network.loss
     optimizer = torch.optim.AdamW(network.trained(), lr=1e-4, weight_decay=0.1, fused=True)
@@ -181,8 +181,8 @@ def torch_round(weights, batch, shape):
         losses.append(loss.item())
         times.append(now())
         loss.backward()
-        times.append(now())
         nn.utils.clip_grad_norm_(network.trained(), 1.0)
+        times.append(now())
         optimizer.step()
         optimizer.zero_grad()
         times.append(now())
@@ -191,7 +191,7 @@ def torch_round(weights, batch, shape):
 
 
 def aki_round(folder):
-    command = [args.aki, "bench", "train", "--json", "--weights", folder]
+    command = [args.aki, "bench", "train", "--json", "--weights", str(folder)]
     for name in ["preset", "device", "dtype", "batch", "text", "threads", "steps", "layers"]:
         value = getattr(args, name)
         command += [] if value is None else [f"--{name}", str(value)]
@@ -204,11 +204,12 @@ TOLERANCE = {"f32": 1e-3, "bf16": 1e-2}
 times = {"aki": [], "torch": []}
 with tempfile.TemporaryDirectory() as folder:
     weights = batch = None
-    for _ in range(args.rounds):
-        steps, ours, said = aki_round(folder)
+    for round_ in range(args.rounds):
+        drawn = Path(folder) / str(round_)
+        steps, ours, said = aki_round(drawn)
         times["aki"] += steps
         if weights is None:
-            weights = read(Path(folder) / "model.safetensors")
+            weights = read(drawn / "model.safetensors")
             shape = said["shape"]
             batch = inputs(weights, shape)
         steps, theirs = torch_round(weights, batch, shape)

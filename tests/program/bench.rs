@@ -165,3 +165,31 @@ fn generation_is_timed() {
     let refused = Workplace::new().aki(&args).refused();
     assert!(refused.contains("must be an even multiple"), "{refused}");
 }
+
+#[test]
+fn training_is_timed_from_weights_that_are_left_behind() {
+    let place = Workplace::new();
+    let timed = [
+        "bench",
+        "train",
+        "--preset=aki-tiny",
+        "--batch=2",
+        "--text=60",
+        "--steps=1",
+    ];
+    let timed = [&timed[..], &["--threads=2", "--device=cpu"]].concat();
+    let table = place.aki(&timed).good().stdout;
+    for part in ["step ", "forward ", "backward ", "optimizer "] {
+        assert!(table.contains(part), "{table}");
+    }
+
+    let leaving = [&timed[..], &["--json", "--weights=drawn"]].concat();
+    let measured: Value = serde_json::from_str(&place.aki(&leaving).good().stdout).expect("JSON");
+    assert_eq!(measured["step_seconds"].as_array().map(Vec::len), Some(1));
+    let losses = measured["losses"].as_array().expect("losses");
+    assert!(losses[1].as_f64() < losses[0].as_f64(), "{losses:?}");
+    assert!(place.path("drawn/model.safetensors").exists());
+
+    let message = place.aki(&leaving).refused();
+    insta::assert_snapshot!(message, @"error: drawn is not empty; name a new folder for the weights");
+}

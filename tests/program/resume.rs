@@ -203,7 +203,7 @@ fn a_ctrl_c_a_second_later_ends_it_at_once() {
     running.send("INT");
     let ended = running.ended();
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-    let told = "stopping after this step (Ctrl-C again: at once)";
+    let told = "stopping after this step (Ctrl-C a second later: at once)";
     assert_eq!(ended.stderr.matches(told).count(), 1, "{}", ended.stderr);
 }
 

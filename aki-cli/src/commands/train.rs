@@ -56,7 +56,7 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
         renderer: tui.then_some(renderer),
         begin,
         notice: match ranks.is_first() {
-            true => |text| eprintln!("{text}"),
+            true => tell,
             false => |_| {},
         },
         ranks,
@@ -72,7 +72,9 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
         run_dir.display()
     ));
     if !aki_model::is_cpu(&options.device) {
-        (options.notice)("the first steps compile their kernels, which can take minutes");
+        (options.notice)(
+            "kernels that are not there yet are compiled first, which can take minutes",
+        );
     }
     match train(&config, &options)? {
         Outcome::Helped => Ok(Done::Finished),
@@ -99,12 +101,17 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
     }
 }
 
+/// Says it, unless the terminal has gone.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// The first signal ends the run in order, a Ctrl-C a second later at once.
 fn stop_when_asked(interrupter: Interrupter, told: bool) {
     let stop = move || {
         interrupter.stop(Some("stopped by the user"));
         if told {
-            eprintln!("\nstopping after this step (Ctrl-C again: at once)");
+            tell("\nstopping after this step (Ctrl-C a second later: at once)");
         }
     };
     // Without it Ctrl-C simply ends the program; the last checkpoint stays.

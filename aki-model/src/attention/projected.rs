@@ -15,7 +15,7 @@ use burn::tensor::{DType, Tensor};
 use super::AttentionLayout;
 use super::engine::{Engine, asked};
 use super::rope::RotaryTable;
-use crate::is_cpu;
+use crate::fused::is_allowed;
 
 /// What a token of a projection consists of: the query heads, the key heads, the value heads.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ pub(super) fn serves(qkv_btc: &Tensor<3>, layout: &AttentionLayout) -> bool {
     len > 1
         && [batch, len, len] == [layout.batch(), layout.query_len(), layout.key_len()]
         && qkv_btc.dtype() == DType::F32
-        && is_cpu(&qkv_btc.device())
+        && is_allowed(&qkv_btc.device())
         && asked() == Engine::Auto
 }
 

@@ -6,7 +6,8 @@
 //! are shared out to rayon's threads, and keeps its input alone. A row's numbers depend on nothing but
 //! the row, and sums over rows have one order, so the number of threads changes no bit.
 //!
-//! GPUs, whose Burn fuses operations by itself, and other dtypes take Burn's operations.
+//! GPUs, whose Burn fuses operations by itself, and other dtypes take Burn's operations. (Logits are f32
+//! wherever they are scored on the CPU.)
 
 #[cfg(feature = "flex")]
 mod flex;
@@ -27,8 +28,9 @@ use ops::FusedOps;
 
 static ALLOWED: AtomicBool = AtomicBool::new(true);
 
-/// Whether the whole program may use these operations, or has Burn's everywhere: for tests and
-/// benchmarks.
+/// Whether the whole program may use these operations, and those of the same kind in `attention` and
+/// `linear`, or has Burn's everywhere: for tests.
+#[doc(hidden)]
 pub fn allow(allowed: bool) {
     ALLOWED.store(allowed, Ordering::Relaxed);
 }
@@ -38,7 +40,8 @@ fn serves<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_allowed(&x.device())
 }
 
-fn is_allowed(device: &Device) -> bool {
+/// Whether operations of ours may stand in for Burn's on a device.
+pub(crate) fn is_allowed(device: &Device) -> bool {
     is_cpu(device) && ALLOWED.load(Ordering::Relaxed)
 }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::attention::flex::gemm::{Matrix, product};
 use crate::attention::flex::heads::tensor;
-use crate::is_cpu;
+use crate::fused::is_allowed;
 
 /// Fewer rows than this are a decoder's, or so little work that the products do not show.
 const MANY_ROWS: usize = 256;
@@ -46,7 +46,7 @@ pub fn serves<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
     x.dims()[..D - 1].iter().product::<usize>() >= MANY_ROWS
         && weight.dims().into_iter().all(|width| width > NARROW)
         && [x.dtype(), weight.dtype()] == [DType::F32; 2]
-        && is_cpu(&x.device())
+        && is_allowed(&x.device())
 }
 
 /// `x W + b`, `[rows, from]` by `[from, to]`.

@@ -285,11 +285,7 @@ impl Checkpoint {
     /// How its run is trained, as the run's folder says.
     fn training(&self) -> Result<TrainingConfig, TrainError> {
         let path = self.run_dir()?.join("config.toml");
-        let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
-        let run: Result<RunConfig, _> = toml::from_str(&text);
-        let fault =
-            |error: toml::de::Error| self.fault(format!("{}: {}", path.display(), error.message()));
-        Ok(run.map_err(fault)?.training)
+        Ok(RunConfig::kept(&path)?.training)
     }
 
     /// Where a rank's sources stood.

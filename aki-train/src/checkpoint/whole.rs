@@ -60,8 +60,12 @@ impl Checkpoints {
         for entry in std::fs::read_dir(&self.0.run_dir)? {
             let entry = entry?;
             if entry.file_name().to_str().is_some_and(logged) {
-                let log = OpenOptions::new().append(true).open(entry.path())?;
-                log.sync_all()?;
+                match OpenOptions::new().append(true).open(entry.path()) {
+                    Ok(log) => log.sync_all()?,
+                    // The user removed an old one.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         sync_folder_of(&self.0.run_dir.join("metrics.jsonl"))

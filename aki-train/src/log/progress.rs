@@ -1,6 +1,7 @@
 //! A progress bar for each stage: loss, accuracy, speed, what a step takes, time left.
 
 use std::collections::HashMap;
+use std::io::Write;
 
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::{MetricDefinition, MetricId, NumericEntry};
@@ -179,7 +180,9 @@ impl TrainingProgressLogger for ProgressRenderer {
         };
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let (stage, unit) = (&self.stage, self.unit);
-        eprintln!("{stage}: {done} of {all} {unit}{loss}{measured}");
+        // A terminal that has gone ends no run.
+        let line = format_args!("{stage}: {done} of {all} {unit}{loss}{measured}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     fn end(&mut self) {

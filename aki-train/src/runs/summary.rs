@@ -79,7 +79,7 @@ fn is_run(folder: &Path) -> bool {
 /// The settings of the run in a folder.
 pub(super) fn config_of(run_dir: &Path) -> Result<RunConfig, TrainError> {
     let path = run_dir.join("config.toml");
-    if !path.is_file() {
+    if !path.try_exists().map_err(TrainError::io("read", &path))? {
         return Err(TrainError::Request(format!(
             "{} is no run's folder: it has no config.toml",
             run_dir.display()

@@ -57,6 +57,12 @@ pub fn run(args: &BenchTrain, as_json: bool) -> Result<()> {
     );
     let drawn = tempfile::tempdir()?;
     let folder = args.weights.as_deref().unwrap_or(drawn.path());
+    let in_use = std::fs::read_dir(folder).is_ok_and(|mut held| held.next().is_some());
+    ensure!(
+        !in_use,
+        "{} is not empty; name a new folder for the weights",
+        folder.display()
+    );
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let aki = model(&config, folder, args.dtype.into(), &device)?;
     let input = input(&config, args);
