@@ -26,6 +26,7 @@
 pub mod adapters;
 pub mod aki;
 pub mod attention;
+mod backward;
 mod device;
 pub mod flops;
 pub mod fused;

@@ -7,6 +7,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, AutodiffBackend, Backend, backend_extension};
 
 use super::Kernels;
+use crate::backward::backward;
 
 /// Attention over the visible pairs without the matrix of scores, on the backends that have an
 /// engine for it. Use [`mma_attention`](super::mma_attention), which checks its arguments.
@@ -109,7 +110,7 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
                     out: out.clone(),
                     lse,
                     layout,
-                    kernels,
+                    way: kernels,
                 };
                 prep.finish(saved, out)
             }
@@ -132,36 +133,33 @@ impl<B: AttentionOps, C: CheckpointStrategy> AttentionOps for Autodiff<B, C> {
     }
 }
 
-/// What the forward pass leaves for the backward pass.
+/// What a forward pass leaves for its backward pass. `way` is what it was told besides tensors.
 #[derive(Clone, Debug)]
-struct Saved<B: Backend> {
-    inputs: [FloatTensor<B>; 3],
-    out: FloatTensor<B>,
-    lse: FloatTensor<B>,
-    layout: IntTensor<B>,
-    kernels: Kernels,
+pub(super) struct Saved<B: Backend, W> {
+    pub(super) inputs: [FloatTensor<B>; 3],
+    pub(super) out: FloatTensor<B>,
+    pub(super) lse: FloatTensor<B>,
+    pub(super) layout: IntTensor<B>,
+    pub(super) way: W,
 }
 
 #[derive(Debug)]
 struct Gradient;
 
 impl<B: AttentionOps> Backward<B, 3> for Gradient {
-    type State = Saved<B>;
+    type State = Saved<B, Kernels>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let Saved {
-            inputs: [q, k, v],
-            out,
-            lse,
-            layout,
-            kernels,
-        } = ops.state;
-        let (dq, dk, dv) = B::attention_backward(q, k, v, out, lse, grad, layout, kernels);
-        for (parent, grad) in ops.parents.into_iter().zip([dq, dk, dv]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, grad);
-            }
-        }
+        backward::<B, _, 3>(ops, grads, |saved, grad, _| {
+            let Saved {
+                inputs: [q, k, v],
+                out,
+                lse,
+                layout,
+                way,
+            } = saved;
+            let (dq, dk, dv) = B::attention_backward(q, k, v, out, lse, grad, layout, way);
+            [dq, dk, dv].map(Some)
+        });
     }
 }

@@ -14,7 +14,9 @@ use burn::tensor::{DType, Tensor};
 
 use super::AttentionLayout;
 use super::engine::{Engine, asked};
+use super::ops::Saved;
 use super::rope::RotaryTable;
+use crate::backward::backward;
 use crate::fused::is_allowed;
 
 /// What a token of a projection consists of: the query heads, the key heads, the value heads.
@@ -119,7 +121,7 @@ impl<B: ProjectedOps, C: CheckpointStrategy> ProjectedOps for Autodiff<B, C> {
                     out: out.clone(),
                     lse,
                     layout,
-                    parts,
+                    way: parts,
                 };
                 prep.finish(saved, out)
             }
@@ -142,36 +144,24 @@ impl<B: ProjectedOps, C: CheckpointStrategy> ProjectedOps for Autodiff<B, C> {
     }
 }
 
-/// What the forward pass leaves for the backward pass.
-#[derive(Clone, Debug)]
-struct Saved<B: Backend> {
-    inputs: [FloatTensor<B>; 3],
-    out: FloatTensor<B>,
-    lse: FloatTensor<B>,
-    layout: IntTensor<B>,
-    parts: Parts,
-}
-
 #[derive(Debug)]
 struct Gradient;
 
 impl<B: ProjectedOps> Backward<B, 1> for Gradient {
-    type State = Saved<B>;
+    type State = Saved<B, Parts>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let Saved {
-            inputs: [qkv, cos, sin],
-            out,
-            lse,
-            layout,
-            parts,
-        } = ops.state;
-        let [parent] = ops.parents;
-        if let Some(node) = parent {
-            let grad = B::projected_backward(qkv, cos, sin, out, lse, grad, layout, parts);
-            grads.register::<B>(node.id, grad);
-        }
+        backward::<B, _, 1>(ops, grads, |saved, grad, _| {
+            let Saved {
+                inputs: [qkv, cos, sin],
+                out,
+                lse,
+                layout,
+                way,
+            } = saved;
+            let gradient = B::projected_backward(qkv, cos, sin, out, lse, grad, layout, way);
+            [Some(gradient)]
+        });
     }
 }
 

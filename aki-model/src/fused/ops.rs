@@ -6,6 +6,8 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, backend_extension};
 
+use crate::backward::backward;
+
 /// Operations on the rows of tensors in f32, of which the last axis is a row.
 ///
 /// On an autodiff backend the first tensor that is given back carries gradients, and the backward
@@ -91,14 +93,10 @@ impl<B: FusedOps> Backward<B, 2> for RmsNormGradient {
     type State = [FloatTensor<B>; 3];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [x, gamma, reciprocals] = ops.state;
-        let (of_x, of_gamma) = B::rms_norm_backward(x, gamma, reciprocals, grad);
-        for (parent, grad) in ops.parents.into_iter().zip([of_x, of_gamma]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, grad);
-            }
-        }
+        backward::<B, _, 2>(ops, grads, |[x, gamma, reciprocals], grad, _| {
+            let (of_x, of_gamma) = B::rms_norm_backward(x, gamma, reciprocals, grad);
+            [Some(of_x), Some(of_gamma)]
+        });
     }
 }
 
@@ -109,10 +107,8 @@ impl<B: FusedOps> Backward<B, 1> for SwiGluGradient {
     type State = FloatTensor<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [parent] = ops.parents;
-        if let Some(node) = parent {
-            grads.register::<B>(node.id, B::swiglu_backward(ops.state, grad));
-        }
+        backward::<B, _, 1>(ops, grads, |both, grad, _| {
+            [Some(B::swiglu_backward(both, grad))]
+        });
     }
 }

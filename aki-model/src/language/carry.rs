@@ -9,6 +9,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{FloatDType, Shape, Tensor};
 
+use crate::backward::backward;
+
 /// 0, `[1]` in f32, the gradient of which in `x` is `gradient`.
 ///
 /// A sum of `x * gradient` would have that gradient too, but goes through memory several times, and what
@@ -62,13 +64,10 @@ impl<B: Backend> Backward<B, 1> for Carried {
     type State = FloatTensor<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (grad, gradient) = (grads.consume::<B>(&ops.node), ops.state);
-        let [parent] = ops.parents;
-        if let Some(node) = parent {
+        backward::<B, _, 1>(ops, grads, |gradient, grad, _| {
             let grad = B::float_cast(grad, gradient.dtype().into());
             let ones = Shape::from(vec![1; gradient.shape().num_dims()]);
-            let gradient = B::float_mul(gradient, B::float_reshape(grad, ones));
-            grads.register::<B>(node.id, gradient);
-        }
+            [Some(B::float_mul(gradient, B::float_reshape(grad, ones)))]
+        });
     }
 }

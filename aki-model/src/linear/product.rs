@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::attention::flex::gemm::{Matrix, product};
 use crate::attention::flex::heads::tensor;
+use crate::backward::backward;
 use crate::fused::is_allowed;
 
 /// Fewer rows than this are a decoder's, or so little work that the products do not show.
@@ -64,16 +65,13 @@ impl ProductOps for Flex {
     }
 
     fn biased_product(a: FlexTensor, b: FlexTensor, bias: FlexTensor) -> FlexTensor {
-        let bias = bias.to_contiguous();
-        let start = bias.layout().start_offset();
-        let bias = &bias.storage::<f32>()[start..start + b.layout().shape()[1]];
-        multiplied(a, b, Some(bias))
+        multiplied(a, b, Some(bias.to_contiguous().storage()))
     }
 
     fn column_sums(a: FlexTensor) -> FlexTensor {
         let a = a.to_contiguous();
-        let [rows, columns] = [0, 1].map(|axis| a.layout().shape()[axis]);
-        let a = &a.storage::<f32>()[a.layout().start_offset()..][..rows * columns];
+        let columns = a.layout().shape()[1];
+        let a = a.storage::<f32>();
         let mut sums = vec![0.0; columns];
         sums.par_chunks_mut(TASK_COLUMNS)
             .enumerate()
@@ -172,13 +170,7 @@ impl<B: ProductOps> Backward<B, 2> for Product {
     type State = Kept<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let gradients = ops.state.gradients(&grad);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let (Some(node), Some(gradient)) = (parent, gradient) {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        backward::<B, _, 2>(ops, grads, |kept, grad, _| kept.gradients(&grad));
     }
 }
 
@@ -189,14 +181,10 @@ impl<B: ProductOps> Backward<B, 3> for Biased {
     type State = Kept<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let [of_a, of_b] = ops.state.gradients(&grad);
-        let of_bias = ops.parents[2].is_some().then(|| B::column_sums(grad));
-        for (parent, gradient) in ops.parents.into_iter().zip([of_a, of_b, of_bias]) {
-            if let (Some(node), Some(gradient)) = (parent, gradient) {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        backward::<B, _, 3>(ops, grads, |kept, grad, [_, _, bias]| {
+            let [of_a, of_b] = kept.gradients(&grad);
+            [of_a, of_b, bias.then(|| B::column_sums(grad))]
+        });
     }
 }
 

@@ -1,7 +1,6 @@
 //! `aki bench attention`: the fused engine beside its rivals, taking turns in one process.
 
 use std::io::Write;
-use std::time::Instant;
 
 use aki_model::attention::{
     AttentionLayout, Document, Engine, Kernels, Policy, mma_attention_with, reference,
@@ -9,9 +8,10 @@ use aki_model::attention::{
 use anyhow::{Result, anyhow, ensure};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Device, Distribution, FloatDType, Tensor};
+use burn::tensor::{Bool, Distribution, FloatDType, Tensor};
 use serde_json::json;
 
+use super::{clock, median};
 use crate::args::{BenchEngine, BenchShape, Dtype, name_of};
 
 /// The system line in front of the picture.
@@ -76,19 +76,19 @@ pub fn run(shape: &BenchShape, json: bool) -> Result<()> {
             let [q, k, v] = inputs();
             let attend = |q, k, v| compute(times.engine, q, k, v, &layout, hidden.as_ref());
             let (q_, k_, v_) = (q.clone(), k.clone(), v.clone());
-            let forward = clock(&device, || {
+            let (forward, ()) = clock(&device, || {
                 attend(q_, k_, v_);
             })?;
             let [q, k, v] = [q, k, v].map(|x| x.autodiff().require_grad());
-            let both = clock(&device, || {
+            let (both, ()) = clock(&device, || {
                 let grads = attend(q.clone(), k.clone(), v.clone()).sum().backward();
                 for x in [&q, &k, &v] {
                     x.grad(&grads);
                 }
             })?;
             if round > 0 {
-                times.forward.push(forward);
-                times.both.push(both);
+                times.forward.push(1e3 * forward);
+                times.both.push(1e3 * both);
             }
         }
     }
@@ -153,21 +153,6 @@ fn layout(shape: &BenchShape) -> Result<AttentionLayout> {
     )?)
 }
 
-/// Milliseconds until the device has done `work`.
-fn clock(device: &Device, work: impl FnOnce()) -> Result<f64> {
-    device.sync()?;
-    let start = Instant::now();
-    work();
-    device.sync()?;
-    Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
 fn report(times: &[Times], pair_channels: f64, json: bool, device: &str) -> Result<()> {
     let mut out = std::io::stdout();
     // Two products forward, five backward, two operations a channel of a visible pair each.
@@ -195,14 +180,14 @@ fn report(times: &[Times], pair_channels: f64, json: bool, device: &str) -> Resu
         "{:<12} {:>11} {:>9}   {:>18} {:>9} {:>8}",
         "engine", "forward ms", "GFLOP/s", "with backward ms", "GFLOP/s", "x first"
     )?;
-    let first = median(&times[0].both);
+    let first = median(times[0].both.iter().copied());
     for Times {
         engine,
         forward,
         both,
     } in times
     {
-        let (forward, both) = (median(forward), median(both));
+        let [forward, both] = [forward, both].map(|times| median(times.iter().copied()));
         writeln!(
             out,
             "{:<12} {forward:>11.2} {:>9.1}   {both:>18.2} {:>9.1} {:>8.2}",

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
 
 use aki_data::{Batch, Document, IGNORE, Media};
 use aki_model::attention::Policy;
@@ -19,6 +18,7 @@ use burn::tensor::{DType, Device};
 use burn::train::TrainStep;
 use serde_json::json;
 
+use super::{clock, median};
 use crate::args::{BenchTrain, Dtype, name_of};
 use crate::memory;
 
@@ -155,21 +155,6 @@ fn input(config: &AkiConfig, args: &BenchTrain) -> PolicyBatch {
             Dtype::F32 | Dtype::Bf16 => 1.0,
         },
     }
-}
-
-/// Seconds until the device has done `work`, and what comes of it.
-fn clock<T>(device: &Device, work: impl FnOnce() -> T) -> Result<(f64, T)> {
-    device.sync()?;
-    let begun = Instant::now();
-    let done = work();
-    device.sync()?;
-    Ok((begun.elapsed().as_secs_f64(), done))
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }
 
 /// Operations of a step, in which the vision tower runs forward alone.

@@ -3,14 +3,13 @@
 //! Parallel over batch rows and query heads, not over blocks of queries: a block adds to the keys'
 //! gradients, and to keep those of each block apart would take their memory times the blocks.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::block::{Block, Outcome};
 use super::gemm::{Matrix, multiply};
 use super::heads::Heads;
-use super::softmax::{TILE_KEYS, TILE_QUERIES, dot, hide, weights_and_gradients};
-use super::tiles;
-use crate::attention::layout::{LayoutTable, Tile};
+use super::softmax::{TILE_KEYS, TILE_QUERIES};
+use crate::attention::layout::LayoutTable;
 
 /// What the forward pass read and left, and the output's gradient.
 pub struct Inputs<'a> {
@@ -83,43 +82,31 @@ impl Scratch {
     ) {
         let [_, heads, query_len, head_dim] = inputs.q.shape;
         let kv_head = head / (heads / inputs.k.shape[1]);
-        let scale = 1.0 / (head_dim as f32).sqrt();
         let (k, v) = (inputs.k.head(row, kv_head), inputs.v.head(row, kv_head));
+        let across = [k, v].map(Matrix::transposed);
         let lse = &inputs.lse[(row * heads + head) * query_len..][..query_len];
-        let arch = Arch::new();
         for start in (0..query_len).step_by(TILE_QUERIES) {
             let queries = start..(start + TILE_QUERIES).min(query_len);
             let [q, out, grad] = [&inputs.q, &inputs.out, &inputs.grad]
                 .map(|heads| heads.head(row, head).rows(queries.clone()));
-            let mut delta = [0.0; TILE_QUERIES];
-            for (i, delta) in delta[..queries.len()].iter_mut().enumerate() {
-                *delta = dot(arch, out.row(i), grad.row(i));
-            }
+            let outcome = Outcome::new(out, grad, &lse[queries.clone()]);
             let dq = &mut d.q[queries.start * head_dim..queries.end * head_dim];
-            let scores = &mut self.scores[..queries.len() * TILE_KEYS];
-            let gradients = &mut self.gradients[..queries.len() * TILE_KEYS];
-            for (at, (keys, tile)) in tiles(table, row, &queries).enumerate() {
-                let (k, v) = (k.rows(keys.clone()), v.rows(keys.clone()));
-                multiply(scores, TILE_KEYS, false, 1.0, q, k.transposed());
-                multiply(gradients, TILE_KEYS, false, 1.0, grad, v.transposed());
-                if tile == Tile::Partial {
-                    hide(table, row, &queries, &keys, scores);
-                }
-                weights_and_gradients(
-                    arch,
-                    scores,
-                    gradients,
-                    keys.len(),
-                    scale,
-                    &lse[queries.clone()],
-                    &delta,
-                );
+            let block = Block {
+                table,
+                row,
+                queries,
+                head_dim,
+                q,
+            };
+            let scale = block.scale();
+            for (at, (keys, tile)) in block.tiles().enumerate() {
+                let room = [&mut self.scores[..], &mut self.gradients[..]];
+                let [weights, gradients] =
+                    block.weights_and_gradients(&outcome, across, (&keys, tile), room);
                 let of_keys = keys.start * head_dim..keys.end * head_dim;
-                let tile = |values| Matrix::new(values, queries.len(), keys.len(), TILE_KEYS);
-                let (weights, gradients) = (tile(scores), tile(gradients));
                 let dv = &mut d.v[of_keys.clone()];
                 multiply(dv, head_dim, true, 1.0, weights.transposed(), grad);
-                multiply(dq, head_dim, at > 0, scale, gradients, k);
+                multiply(dq, head_dim, at > 0, scale, gradients, k.rows(keys));
                 let dk = &mut d.k[of_keys];
                 multiply(dk, head_dim, true, scale, gradients.transposed(), q);
             }

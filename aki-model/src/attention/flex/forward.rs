@@ -1,13 +1,11 @@
 //! Forward: a block of queries walks over its keys once, with an online softmax.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
-use super::gemm::{Matrix, multiply};
+use super::block::Block;
 use super::heads::Heads;
-use super::softmax::{Running, TILE_KEYS, TILE_QUERIES, hide};
-use super::tiles;
-use crate::attention::layout::{LayoutTable, Tile};
+use super::softmax::{TILE_KEYS, TILE_QUERIES};
+use crate::attention::layout::LayoutTable;
 
 /// The output `[batch, heads, query_len, head_dim]` and the log-sum-exp of each row.
 pub fn forward(
@@ -20,8 +18,6 @@ pub fn forward(
     let mut out = vec![0.0; batch * heads * query_len * head_dim];
     let mut lse = vec![0.0; batch * heads * query_len];
     let group = heads / k.shape[1];
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    let arch = Arch::new();
 
     let per_head = out
         .chunks_mut((query_len * head_dim).max(1))
@@ -42,23 +38,15 @@ pub fn forward(
         |scores, (at, start, out, lse)| {
             let (row, head) = (at / heads, at % heads);
             let queries = start..start + lse.len();
-            let scores = &mut scores[..queries.len() * TILE_KEYS];
-            let q = q.head(row, head).rows(queries.clone());
             let (k, v) = (k.head(row, head / group), v.head(row, head / group));
-            let mut running = Running::new();
-            for (at, (keys, tile)) in tiles(table, row, &queries).enumerate() {
-                let columns = k.rows(keys.clone()).transposed();
-                multiply(scores, TILE_KEYS, false, 1.0, q, columns);
-                if tile == Tile::Partial {
-                    hide(table, row, &queries, &keys, scores);
-                }
-                // The first tile writes: to read the fresh zeros would cost a page fault more.
-                let gathered = (at > 0).then_some(&mut *out);
-                running.update(arch, scores, keys.len(), scale, gathered, head_dim);
-                let weights = Matrix::new(scores, queries.len(), keys.len(), TILE_KEYS);
-                multiply(out, head_dim, at > 0, 1.0, weights, v.rows(keys));
-            }
-            running.finish(out, head_dim, lse);
+            let block = Block {
+                table,
+                row,
+                q: q.head(row, head).rows(queries.clone()),
+                queries,
+                head_dim,
+            };
+            block.attend(k.transposed(), v, scores, out, lse);
         },
     );
     (out, lse)

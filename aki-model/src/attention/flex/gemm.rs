@@ -45,11 +45,11 @@ impl<'a> Matrix<'a> {
         }
     }
 
-    /// The columns `start..end` of a matrix whose columns are neighbours.
+    /// The columns `start..end`.
     pub fn columns(self, columns: std::ops::Range<usize>) -> Self {
-        assert!(columns.end <= self.columns && self.column_stride == 1);
+        assert!(columns.start <= columns.end && columns.end <= self.columns);
         Self {
-            data: &self.data[columns.start..],
+            data: &self.data[columns.start * self.column_stride..],
             columns: columns.len(),
             ..self
         }

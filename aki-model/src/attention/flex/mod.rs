@@ -2,6 +2,7 @@
 //! matrix products of the `gemm` crate. Half precision is computed in f32.
 
 mod backward;
+mod block;
 mod decode;
 mod forward;
 pub(crate) mod gemm;
@@ -30,7 +31,7 @@ impl AttentionOps for Flex {
         layout: FlexTensor,
         _: Kernels,
     ) -> (FlexTensor, FlexTensor) {
-        tell_once("attention runs on the blocked CPU engine: the device is Flex");
+        tell();
         let dtype = q.dtype();
         if q.layout().shape()[2] == 1 {
             return decode::decode(q, k, v, &layout);
@@ -74,6 +75,10 @@ impl AttentionOps for Flex {
             tensor(dv, &of_k, dtype),
         )
     }
+}
+
+fn tell() {
+    tell_once("attention runs on the blocked CPU engine: the device is Flex");
 }
 
 fn table(layout: &FlexTensor, shape: [usize; 4], key_len: usize) -> LayoutTable<'_> {

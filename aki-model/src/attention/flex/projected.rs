@@ -1,20 +1,18 @@
-//! Attention over a projection where it lies. The tiles are those of [`super::forward`] and
-//! [`super::backward`].
+//! Attention over a projection where it lies.
 
 use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::block::{Block, Outcome};
 use super::gemm::{Matrix, multiply};
 use super::heads::tensor;
-use super::softmax::{Running, TILE_KEYS, TILE_QUERIES, dot, hide, weights_and_gradients};
-use super::{table, tiles};
-use crate::attention::engine::tell_once;
-use crate::attention::layout::{LayoutTable, Tile};
+use super::softmax::{TILE_KEYS, TILE_QUERIES};
+use super::{table, tell};
+use crate::attention::layout::LayoutTable;
 use crate::attention::projected::{Parts, ProjectedOps};
 
 /// Tokens that are turned over together: a cache line of each channel.
@@ -28,7 +26,7 @@ impl ProjectedOps for Flex {
         layout: FlexTensor,
         parts: Parts,
     ) -> (FlexTensor, FlexTensor) {
-        tell_once("attention runs on the blocked CPU engine: the device is Flex");
+        tell();
         let inputs = [qkv_btc, cos, sin].map(|it| it.to_contiguous());
         let projection = Projection::new(&inputs, parts);
         let Projection { batch, len, .. } = projection;
@@ -55,7 +53,7 @@ impl ProjectedOps for Flex {
         let Projection { batch, len, .. } = projection;
         let table = table(&layout, [batch, parts.heads, len, parts.head_dim], len);
         let left = [out_btd, lse_bth, grad_btd].map(|it| it.to_contiguous());
-        let [out, lse, grad] = left.each_ref().map(values);
+        let [out, lse, grad] = left.each_ref().map(FlexTensor::storage::<f32>);
         let mut gradient = vec![0.0; batch * len * parts.width()];
         gradient
             .par_chunks_mut((len * parts.width()).max(1))
@@ -81,12 +79,6 @@ impl ProjectedOps for Flex {
     }
 }
 
-/// The numbers of a contiguous tensor.
-fn values(tensor: &FlexTensor) -> &[f32] {
-    let layout = tensor.layout();
-    &tensor.storage()[layout.start_offset()..][..layout.num_elements()]
-}
-
 /// A projection and the angles by which its tokens turn.
 struct Projection<'a> {
     qkv: &'a [f32],
@@ -100,7 +92,7 @@ struct Projection<'a> {
 impl<'a> Projection<'a> {
     /// Of contiguous tensors: the projection, cosines and sines.
     fn new(inputs: &'a [FlexTensor; 3], parts: Parts) -> Self {
-        let [qkv, cos, sin] = inputs.each_ref().map(values);
+        let [qkv, cos, sin] = inputs.each_ref().map(FlexTensor::storage);
         let shape = inputs[0].layout().shape();
         Self {
             qkv,
@@ -248,14 +240,11 @@ fn forward(projection: &Projection<'_>, table: &LayoutTable<'_>) -> (Vec<f32>, V
             vec![0.0; TILE_QUERIES * head_dim],
         )
     };
-    let arch = Arch::new();
-    let scale = 1.0 / (head_dim as f32).sqrt();
     blocks.into_par_iter().for_each_init(
         scratch,
         |(scores, q, gathered), (row, start, out, lse)| {
             let count = out.len() / width;
             let queries = start..start + count;
-            let scores = &mut scores[..count * TILE_KEYS];
             let (q, gathered) = (
                 &mut q[..count * head_dim],
                 &mut gathered[..count * head_dim],
@@ -266,21 +255,16 @@ fn forward(projection: &Projection<'_>, table: &LayoutTable<'_>) -> (Vec<f32>, V
                 let k = Matrix::new(k, head_dim, len, len);
                 let v = projection.values(row, kv_head);
                 projection.queries(row, head, queries.clone(), q);
-                let q = Matrix::new(q, count, head_dim, head_dim);
-                let mut running = Running::new();
+                let block = Block {
+                    table,
+                    row,
+                    queries: queries.clone(),
+                    head_dim,
+                    q: Matrix::new(q, count, head_dim, head_dim),
+                };
                 gathered.fill(0.0);
-                for (at, (keys, tile)) in tiles(table, row, &queries).enumerate() {
-                    multiply(scores, TILE_KEYS, false, 1.0, q, k.columns(keys.clone()));
-                    if tile == Tile::Partial {
-                        hide(table, row, &queries, &keys, scores);
-                    }
-                    let before = (at > 0).then_some(&mut *gathered);
-                    running.update(arch, scores, keys.len(), scale, before, head_dim);
-                    let weights = Matrix::new(scores, count, keys.len(), TILE_KEYS);
-                    multiply(gathered, head_dim, at > 0, 1.0, weights, v.rows(keys));
-                }
                 let mut of_head = [0.0; TILE_QUERIES];
-                running.finish(gathered, head_dim, &mut of_head[..count]);
+                block.attend(k, v, scores, gathered, &mut of_head[..count]);
                 for (i, values) in gathered.chunks(head_dim).enumerate() {
                     out[i * width + head * head_dim..][..head_dim].copy_from_slice(values);
                     lse[i * heads + head] = of_head[i];
@@ -374,51 +358,35 @@ impl Scratch {
     ) {
         let &Projection { len, parts, .. } = of.projection;
         let (heads, head_dim) = (parts.heads, parts.head_dim);
-        let (count, scale) = (queries.len(), 1.0 / (head_dim as f32).sqrt());
-        let arch = Arch::new();
+        let count = queries.len();
         let [out, grad] = [of.out, of.grad].map(|values| {
             let of_head = Matrix::new(&values[head * head_dim..], len, head_dim, heads * head_dim);
             of_head.rows(queries.clone())
         });
-        let (mut delta, mut lse) = ([0.0; TILE_QUERIES], [0.0; TILE_QUERIES]);
-        for (i, token) in queries.clone().enumerate() {
-            delta[i] = dot(arch, out.row(i), grad.row(i));
-            lse[i] = of.lse[token * heads + head];
+        let mut lse = [0.0; TILE_QUERIES];
+        for (lse, token) in lse.iter_mut().zip(queries.clone()) {
+            *lse = of.lse[token * heads + head];
         }
+        let outcome = Outcome::new(out, grad, &lse[..count]);
         let q = &mut self.q[..count * head_dim];
         of.projection.queries(of.row, head, queries.clone(), q);
         let q = Matrix::new(q, count, head_dim, head_dim);
-        let k = Matrix::new(&self.keys, head_dim, len, len);
+        let across = [&self.keys, &self.values].map(|it| Matrix::new(it, head_dim, len, len));
         let k_along = Matrix::new(&self.keys_along, len, head_dim, head_dim);
-        let v = Matrix::new(&self.values, head_dim, len, len);
         let dq = &mut self.q_gradients[..count * head_dim];
         dq.fill(0.0);
-        let scores = &mut self.scores[..count * TILE_KEYS];
-        let gradients = &mut self.gradients[..count * TILE_KEYS];
-        for (at, (keys, tile)) in tiles(of.table, of.row, &queries).enumerate() {
-            multiply(scores, TILE_KEYS, false, 1.0, q, k.columns(keys.clone()));
-            multiply(
-                gradients,
-                TILE_KEYS,
-                false,
-                1.0,
-                grad,
-                v.columns(keys.clone()),
-            );
-            if tile == Tile::Partial {
-                hide(of.table, of.row, &queries, &keys, scores);
-            }
-            weights_and_gradients(
-                arch,
-                scores,
-                gradients,
-                keys.len(),
-                scale,
-                &lse[..count],
-                &delta,
-            );
-            let tile = |values| Matrix::new(values, count, keys.len(), TILE_KEYS);
-            let (weights, gradients) = (tile(scores), tile(gradients));
+        let block = Block {
+            table: of.table,
+            row: of.row,
+            queries: queries.clone(),
+            head_dim,
+            q,
+        };
+        let scale = block.scale();
+        for (at, (keys, tile)) in block.tiles().enumerate() {
+            let room = [&mut self.scores[..], &mut self.gradients[..]];
+            let [weights, gradients] =
+                block.weights_and_gradients(&outcome, across, (&keys, tile), room);
             let dv = &mut self.value_gradients[keys.start..];
             multiply(dv, len, true, 1.0, grad.transposed(), weights);
             let dk = &mut self.key_gradients[keys.start..];

@@ -7,6 +7,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, backend_extension};
 
 use super::Bits;
+use crate::backward::backward;
 
 /// Products with a packed matrix. Use [`PackedMatrix`](super::PackedMatrix).
 ///
@@ -74,11 +75,8 @@ impl<B: PackedOps> Backward<B, 1> for Gradient {
     type State = (IntTensor<B>, Bits, bool);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        let (words, bits, turned) = ops.state;
-        let [parent] = ops.parents;
-        if let Some(node) = parent {
-            grads.register::<B>(node.id, B::packed_product(grad, words, bits, !turned));
-        }
+        backward::<B, _, 1>(ops, grads, |(words, bits, turned), grad, _| {
+            [Some(B::packed_product(grad, words, bits, !turned))]
+        });
     }
 }
