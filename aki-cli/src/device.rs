@@ -48,7 +48,7 @@ impl DeviceChoice {
     /// As [`Self::open`], for number `local_rank` of the processes on this machine: they share out its
     /// NVIDIA cards, unless one is named. (Some launchers show each process its own alone.)
     pub fn open_beside(self, local_rank: usize) -> Result<(Device, String)> {
-        #[cfg(feature = "kernel-cache")]
+        #[cfg(feature = "cube")]
         if self != Self::Cpu {
             keep_kernels();
         }
@@ -69,7 +69,7 @@ impl DeviceChoice {
 
 /// Has compiled kernels, and what was measured to choose among them, kept in the user's cache folder: they
 /// take minutes to make, and the next start finds them there. A `cubecl.toml` may say otherwise.
-#[cfg(feature = "kernel-cache")]
+#[cfg(feature = "cube")]
 fn keep_kernels() {
     use burn::cubecl::config::cache::CacheConfig;
     use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
