@@ -14,6 +14,7 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod ops;
+mod rows;
 
 use burn::backend::Dispatch;
 use burn::module::{Module, Param, ParamId};
