@@ -104,9 +104,9 @@ pub enum Command {
         #[command(flatten)]
         how: ConvertArgs,
     },
-    /// Write a model anew with its matrices in 8 or 4 bits a number, in blocks of 32 with a scale each
+    /// Write a model anew with its matrices in 8 or 4 bits a number
     ///
-    /// What is written is a model folder like any other, for use and not for training; `aki convert` unpacks
+    /// They lie in blocks of 32 numbers with a scale each. What is written is a model folder like any other, for use and not for training; `aki convert` unpacks
     /// it. With 4 bits the decoder's blocks get them, and the language head, the vision tower and the
     /// resampler or projector 8. Embeddings, norms and biases stay as they are.
     Quantize(QuantizeArgs),

@@ -29,6 +29,7 @@ impl PackedMatrix {
         let words = Tensor::from_data(data, (&Device::default(), DType::I32));
         Self {
             words: Param::initialized(ParamId::new(), words),
+            from,
             bits,
         }
     }

@@ -1,5 +1,7 @@
 //! The scale of a block: what its whole numbers are multiplied by.
 
+use burn::tensor::bf16;
+
 use super::blocks::{BLOCK, Bits};
 
 /// Steps around the whole range that are tried on both sides, a tenth of a whole number each.
@@ -10,15 +12,17 @@ const ROUNDS: f32 = 12_582_912.0;
 
 /// The scale that a block's numbers are divided by and rounded.
 ///
-/// In 8 bits the number of the largest magnitude becomes 127. In 4 bits, where the squared difference is 150
+/// In 8 bits the number of the largest magnitude becomes 127 or less. In 4 bits, where the squared difference is 150
 /// times as large for it, scales are searched: the number of the largest magnitude becomes about -8, so that
 /// all sixteen whole numbers serve, and of whole numbers once chosen the scale of the smallest squared
 /// difference is `sum(x n) / sum(n n)`.
-pub fn scale(numbers: &[f32], bits: Bits) -> f32 {
+pub fn scale(numbers: &[f32; BLOCK], bits: Bits) -> bf16 {
     let larger = |peak: f32, &x: &f32| if x.abs() > peak.abs() { x } else { peak };
     let peak = numbers.iter().fold(0.0, larger);
     if bits == Bits::Eight {
-        return peak.abs() / 127.0;
+        let scale = peak.abs() / 127.0;
+        let above = scale.to_bits().saturating_add(0xffff) >> 16;
+        return bf16::from_bits(above as u16);
     }
     let (mut best, mut explained) = (peak / -8.0, 0.0);
     for step in -TRIED..=TRIED {
@@ -30,11 +34,11 @@ pub fn scale(numbers: &[f32], bits: Bits) -> f32 {
             (best, explained) = (products / squares, of_step);
         }
     }
-    best
+    bf16::from_f32(best)
 }
 
 /// `sum(x n)` and `sum(n n)` over the whole numbers `n` that `x` times `inverse` are rounded to.
-fn fitted(numbers: &[f32], inverse: f32) -> [f32; 2] {
+fn fitted(numbers: &[f32; BLOCK], inverse: f32) -> [f32; 2] {
     let mut whole = [0.0; BLOCK];
     for (whole, x) in whole.iter_mut().zip(numbers) {
         *whole = ((x * inverse).clamp(-8.0, 7.0) + ROUNDS) - ROUNDS;
