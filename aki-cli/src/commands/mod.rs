@@ -5,11 +5,14 @@ mod chat;
 mod config;
 mod convert;
 mod data;
+mod eval;
 mod generate;
 mod inspect;
 mod mask;
+mod new_folder;
 mod plan;
 mod probe;
+mod quantize;
 mod runs;
 mod train;
 
@@ -53,6 +56,8 @@ pub fn run(args: Args) -> Result<Done> {
         })?,
         Command::Chat { model } => chat::run(&model)?,
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
+        Command::Quantize(args) => quantize::run(&args)?,
+        Command::Eval(args) => return eval::run(&args),
         Command::Inspect {
             command: InspectCommand::Model { folder, json },
         } => inspect::model(&folder, json)?,
