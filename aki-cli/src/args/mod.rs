@@ -6,6 +6,7 @@ mod data;
 mod model;
 mod plan;
 mod runs;
+mod serve;
 mod train;
 mod values;
 
@@ -20,6 +21,7 @@ pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use runs::{RunsArgs, RunsCommand};
+pub use serve::ServeArgs;
 pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
@@ -86,6 +88,10 @@ pub enum Command {
         #[command(flatten)]
         model: ModelArgs,
     },
+    /// Serve a model over HTTP, for OpenAI's clients and for a browser
+    ///
+    /// When it is ready it prints `serving NAME on http://HOST:PORT`.
+    Serve(ServeArgs),
     /// Write a checkpoint anew: other numbers, other shards, parts put together
     ///
     /// FROM is a model folder, a run's, a checkpoint of a run (RUN/checkpoints/STAGE/STEP), or a training
