@@ -90,7 +90,11 @@ pub enum Command {
     },
     /// Serve a model over HTTP, for OpenAI's clients and for a browser
     ///
-    /// When it is ready it prints `serving NAME on http://HOST:PORT`.
+    /// When it is ready it prints `serving NAME on http://HOST:PORT`. Answers are made one at a time; requests
+    /// wait in a queue. Pictures are sent as data URIs: addresses are not fetched. With a key, all but / and
+    /// /health wants it. Bound to loopback, it answers only requests to localhost and loopback addresses, and
+    /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
+    /// go on for a while; a second Ctrl-C ends it at once.
     Serve(ServeArgs),
     /// Write a checkpoint anew: other numbers, other shards, parts put together
     ///

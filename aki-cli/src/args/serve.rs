@@ -25,9 +25,30 @@ pub struct ServeArgs {
     /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
+    /// A file with the key that clients must send; or set AKI_API_KEY
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_tokens: u32,
+    /// Seconds that an answer may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub time_limit: u64,
     /// Requests that may wait while an answer is made; more are refused with 429
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub queue: usize,
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16))]
+    pub queue: u16,
+    /// Most pictures in a request
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16))]
+    pub max_pictures: u16,
+    /// Largest request, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_body: u16,
+    /// Most connections at a time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub connections: u16,
+    /// Seconds that a request may take to come in: its head, then its body
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub patience: u64,
     /// Seconds that answers may go on when the server is asked to end
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub grace: u64,

@@ -17,25 +17,25 @@ pub async fn one(
     extract::State(state): extract::State<State>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    check(&state, &id)?;
+    check(&state.id, &id)?;
     Ok(Json(object(&state)))
 }
 
-/// Whether that is the model served.
+/// Whether the model asked for is the one served.
 ///
 /// # Errors
 ///
 /// 404 if not.
-pub fn check(state: &State, id: &str) -> Result<(), ApiError> {
-    if id == state.id {
+pub fn check(served: &str, asked: &str) -> Result<(), ApiError> {
+    if asked == served {
         return Ok(());
     }
-    let id: String = id.chars().take(100).collect();
+    let asked: String = asked.chars().take(100).collect();
     let error = ApiError {
         param: Some("model".to_owned()),
         ..ApiError::new(
             StatusCode::NOT_FOUND,
-            format!("the model {id:?} is not served here; {:?} is", state.id),
+            format!("the model {asked:?} is not served here; {served:?} is"),
         )
     };
     Err(error.code("model_not_found"))

@@ -9,6 +9,7 @@ use aki_train::folder::{FolderConfig, ModelFolder};
 use anyhow::Result;
 
 use super::Worker;
+use super::metrics::Metrics;
 
 /// How the server was asked to be.
 #[derive(Clone, Debug)]
@@ -17,27 +18,59 @@ pub struct Settings {
     pub name: String,
     /// Where to listen.
     pub addr: String,
+    /// The hash of the key that clients must have, if they must have one.
+    pub key: Option<blake3::Hash>,
     /// Requests that may wait.
     pub queue: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of a request.
+    pub max_body: usize,
+    /// Pictures of a request.
+    pub max_pictures: usize,
+    /// Tokens of an answer.
+    pub max_tokens: usize,
+    /// How long an answer may take, from when its turn comes.
+    pub time_limit: Duration,
+    /// How long a request may take to come in.
+    pub patience: Duration,
     /// How long answers may go on when the server stops.
     pub grace: Duration,
+}
+
+/// What a request is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// The model's name.
+    pub id: &'a str,
+    /// Pictures of a request.
+    pub max_pictures: usize,
+    /// Tokens of an answer.
+    pub max_tokens: usize,
 }
 
 /// What all requests share.
 #[derive(Clone)]
 pub struct State(Arc<Inner>);
 
+/// What is behind a [`State`].
 pub struct Inner {
     /// The model's name.
     pub id: String,
     /// When serving began, in Unix seconds.
     pub created: u64,
+    /// Changes with the model's shape and with the program's version.
+    pub fingerprint: String,
     /// What the model's `config.json` says.
     pub config: FolderConfig,
     /// Who has the model.
     pub worker: Worker,
+    /// What is counted.
+    pub metrics: Metrics,
     /// How the server was asked to be.
     pub settings: Settings,
+    /// Whether only this machine reaches the server.
+    pub on_loopback: bool,
     stopping: AtomicBool,
 }
 
@@ -47,14 +80,19 @@ impl State {
     /// # Errors
     ///
     /// If there can be no thread.
-    pub fn new(model: ModelFolder, settings: Settings) -> Result<Self> {
+    pub fn new(model: ModelFolder, settings: Settings, on_loopback: bool) -> Result<Self> {
         let config = model.config.clone();
+        let known = format!("{} {config:?}", env!("CARGO_PKG_VERSION"));
+        let hash = blake3::hash(known.as_bytes()).to_hex();
         Ok(Self(Arc::new(Inner {
             id: settings.name.clone(),
             created: unix_seconds(),
+            fingerprint: format!("fp_{}", &hash[..10]),
             config,
             worker: Worker::start(model, settings.queue)?,
+            metrics: Metrics::new(),
             settings,
+            on_loopback,
             stopping: AtomicBool::new(false),
         })))
     }
@@ -69,6 +107,15 @@ impl Inner {
     /// Whether no more requests are taken.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a request is held against.
+    pub fn limits(&self) -> Limits<'_> {
+        Limits {
+            id: &self.id,
+            max_pictures: self.settings.max_pictures,
+            max_tokens: self.settings.max_tokens,
+        }
     }
 }
 
