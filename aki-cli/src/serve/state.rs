@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aki_train::folder::{FolderConfig, ModelFolder};
+use aki_train::folder::ModelFolder;
 use anyhow::Result;
 
 use super::Worker;
@@ -61,8 +61,6 @@ pub struct Inner {
     pub created: u64,
     /// Changes with the model's shape and with the program's version.
     pub fingerprint: String,
-    /// What the model's `config.json` says.
-    pub config: FolderConfig,
     /// Who has the model.
     pub worker: Worker,
     /// What is counted.
@@ -81,14 +79,12 @@ impl State {
     ///
     /// If there can be no thread.
     pub fn new(model: ModelFolder, settings: Settings, on_loopback: bool) -> Result<Self> {
-        let config = model.config.clone();
-        let known = format!("{} {config:?}", env!("CARGO_PKG_VERSION"));
+        let known = format!("{} {:?}", env!("CARGO_PKG_VERSION"), model.config);
         let hash = blake3::hash(known.as_bytes()).to_hex();
         Ok(Self(Arc::new(Inner {
             id: settings.name.clone(),
             created: unix_seconds(),
             fingerprint: format!("fp_{}", &hash[..10]),
-            config,
             worker: Worker::start(model, settings.queue)?,
             metrics: Metrics::new(),
             settings,

@@ -28,11 +28,6 @@ impl Cancel {
         self.0.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether nobody waits for the job's result any more.
-    pub fn nobody_waits(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == LEFT
-    }
-
     fn set(&self, why: u8) {
         // The first reason stays.
         self.0

@@ -214,3 +214,150 @@ fn stream(fields: &mut Fields) -> Result<(bool, bool), ApiError> {
     options.end()?;
     Ok((stream, usage))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        id: "aki",
+        max_pictures: 2,
+        max_tokens: 64,
+    };
+
+    /// A picture of one pixel.
+    const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
+
+    fn request() -> Value {
+        let picture = json!({"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}});
+        json!({
+            "model": "aki",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": [{"type": "text", "text": "what?"}, picture]},
+                {"role": "assistant", "content": "red"},
+                {"role": "user", "content": "and now?"},
+            ],
+            "stream": true, "stream_options": {"include_usage": true}, "stop": ["a", "b"], "seed": 3,
+            "temperature": 0.5, "top_p": 0.9, "max_tokens": 5, "n": 2, "logprobs": true, "top_logprobs": 3,
+            "response_format": {"type": "text"}, "tools": [], "logit_bias": {}, "frequency_penalty": 0,
+        })
+    }
+
+    #[test]
+    fn a_request_is_read() {
+        let body = request().to_string();
+        let read = ChatRequest::parse(body.as_bytes(), &LIMITS).expect("a request");
+        assert_eq!((read.messages.len(), read.pictures.len()), (4, 1));
+        assert_eq!(read.messages[1].pictures, 1);
+        assert_eq!(read.pictures[0].decode().expect("a picture").rgb.len(), 3);
+        assert_eq!(
+            (read.choices, read.max_tokens, read.logprobs),
+            (2, 5, Some(3))
+        );
+        assert!(read.stream && read.usage);
+    }
+
+    /// Whatever it is, it is granted or it is the client's mistake.
+    fn check(body: &[u8]) -> Result<(), TestCaseError> {
+        if let Err(error) = ChatRequest::parse(body, &LIMITS) {
+            prop_assert!(error.status.is_client_error(), "{:?}", error);
+            prop_assert!(error.message.len() < 2000, "{:?}", error);
+        }
+        Ok(())
+    }
+
+    /// A place in the request, by numbers.
+    fn place<'a>(value: &'a mut Value, path: &[usize]) -> &'a mut Value {
+        let Some((at, rest)) = path.split_first() else {
+            return value;
+        };
+        match value {
+            Value::Array(list) if !list.is_empty() => {
+                let at = at % list.len();
+                place(&mut list[at], rest)
+            }
+            Value::Object(object) if !object.is_empty() => {
+                let at = at % object.len();
+                let (_, inner) = object.iter_mut().nth(at).expect("within");
+                place(inner, rest)
+            }
+            other => other,
+        }
+    }
+
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            "(data:|DATA:)?(image/(png|gif))?(;base64)?,?[A-Za-z0-9+/=]{0,40}"
+                .prop_map(Value::from),
+            Just(Value::from(PIXEL)),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            let name = "(role|content|type|text|url|image_url|user|model|n|[a-z]{0,3})";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(name, inner, 0..4)
+                    .prop_map(|it| Value::Object(it.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_bytes_are_no_failure_of_ours(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            check(&bytes)?;
+        }
+
+        #[test]
+        fn nor_is_a_request_in_which_something_changed(
+            path in prop::collection::vec(0usize..20, 0..6),
+            value in anything(),
+        ) {
+            let mut request = request();
+            *place(&mut request, &path) = value;
+            check(request.to_string().as_bytes())?;
+        }
+
+        #[test]
+        fn nor_one_with_broken_bytes(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            end in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = request().to_string().into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            check(&bytes)?;
+            check(&bytes[..end.index(bytes.len())])?;
+        }
+
+        #[test]
+        fn nor_a_picture_that_is_broken(
+            format in 0usize..6,
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let heads: [&[u8]; 6] = [
+                b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"\xff\xd8\xff\xc0", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBPVP8L",
+                b"\xff\xd8\xff\xe1",
+            ];
+            use base64::Engine;
+            let data = base64::prelude::BASE64_STANDARD.encode([heads[format], &bytes].concat());
+            let uri = format!("data:image/png;base64,{data}");
+            match Encoded::from_uri(&uri, "url").and_then(|picture| picture.decode()) {
+                Ok(_) => {}
+                Err(error) => prop_assert!(error.status.is_client_error()),
+            }
+        }
+    }
+}
