@@ -25,7 +25,7 @@ pub struct ServeArgs {
     /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// A file with the key that clients must send; or set AKI_API_KEY
+    /// A file with the key that clients must send; or set `AKI_API_KEY`
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Longest answer, in tokens

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{ApiError, State};
+use super::{ApiError, State, body};
 
 /// What needs no key: that it is well, and the page, which asks for the key.
 const OPEN: [&str; 2] = ["/", "/health"];
@@ -18,7 +18,10 @@ pub async fn guard(
 ) -> Response {
     match check(&state, &request) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            body::read(request, 0, state.settings.patience).await.ok();
+            error.into_response()
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::{ApiError, State};
 
-/// The format of OpenMetrics, which Prometheus reads.
+/// The format of `OpenMetrics`, which Prometheus reads.
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What is counted.
@@ -20,6 +20,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<[(&'static str, String); 2], Counter>,
     waiting: Gauge,
+    running: Gauge,
     /// Requests refused since the queue was full.
     pub refused: Counter,
     /// Requests whose client left before the answer's end.
@@ -42,6 +43,7 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             waiting: Gauge::default(),
+            running: Gauge::default(),
             refused: Counter::default(),
             cancelled: Counter::default(),
             prompt_tokens: Counter::default(),
@@ -53,6 +55,11 @@ impl Metrics {
         let m = &metrics;
         registry.register("requests", "Requests answered", m.requests.clone());
         registry.register("queue_length", "Requests that wait", m.waiting.clone());
+        registry.register(
+            "running",
+            "Requests whose answer is being made",
+            m.running.clone(),
+        );
         registry.register(
             "refused",
             "Requests refused since the queue was full",
@@ -93,7 +100,9 @@ impl Metrics {
 /// All counts so far.
 pub async fn metrics(extract::State(state): extract::State<State>) -> Result<Response, ApiError> {
     let metrics = &state.metrics;
-    metrics.waiting.set(state.worker.waiting() as i64);
+    let (waiting, running) = state.worker.load();
+    metrics.waiting.set(waiting as i64);
+    metrics.running.set(running as i64);
     let mut text = String::new();
     encode(&mut text, &metrics.registry)
         .map_err(|_| ApiError::internal("the counts cannot be written"))?;

@@ -82,15 +82,13 @@ async fn serve(model: ModelFolder, settings: Settings, stop: &Arc<Notify>) -> Re
     let stop = stop.clone();
     let shutdown = async move {
         stop.notified().await;
-        eprintln!(
+        let grace = state.settings.grace;
+        record::log(&format!(
             "stopping: answers have {} s left",
-            state.settings.grace.as_secs()
-        );
+            grace.as_secs()
+        ));
         state.stop();
-        state
-            .worker
-            .finish(Box::pin(sleep(state.settings.grace)))
-            .await;
+        state.worker.finish(Box::pin(sleep(grace))).await;
         end.send(()).ok();
     };
     let served = axum::serve(listener, app).with_graceful_shutdown(shutdown);

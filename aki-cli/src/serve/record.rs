@@ -1,5 +1,6 @@
 //! One line a request in the log, and its counts.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -95,8 +96,16 @@ impl Drop for Record {
         metrics.answered(known.copied().or(of_models).unwrap_or("other"), counted);
         let path: String = self.path.chars().take(PATH_LEN).collect();
         let seconds = self.begun.elapsed().as_secs_f64();
-        eprintln!("{} {path} {told}{tokens} {seconds:.3} s", self.method);
+        log(&format!(
+            "{} {path} {told}{tokens} {seconds:.3} s",
+            self.method
+        ));
     }
+}
+
+/// Writes a line to stderr. Where nobody reads it any more, the server goes on all the same.
+pub fn log(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }
 
 /// Has a request told and counted.

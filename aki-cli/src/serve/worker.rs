@@ -11,6 +11,7 @@ use futures_util::future::Either;
 use tokio::sync::{Notify, oneshot};
 
 use super::ApiError;
+use super::record::log;
 
 /// What is done with the model.
 type Job = Box<dyn FnOnce(&ModelFolder, &Cancel) + Send>;
@@ -137,9 +138,10 @@ impl Worker {
         }
     }
 
-    /// How many jobs wait.
-    pub fn waiting(&self) -> usize {
-        self.0.lock().waiting.len()
+    /// How many jobs wait, and how many are being done.
+    pub fn load(&self) -> (usize, usize) {
+        let queue = self.0.lock();
+        (queue.waiting.len(), usize::from(queue.running.is_some()))
     }
 
     /// Waits until nothing is left to do, or until `patience` is over: then what waits is let go, and what is
@@ -191,7 +193,7 @@ impl Shared {
             let (job, cancel) = self.next();
             // The panic itself was told by the hook; whoever waits sees that nothing came.
             if catch_unwind(AssertUnwindSafe(|| job(model, &cancel))).is_err() {
-                eprintln!("error: the answer above was given up; the server goes on");
+                log("error: the answer above was given up; the server goes on");
             }
             let mut queue = self.lock();
             queue.running = None;

@@ -59,6 +59,6 @@ mod tests {
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
         assert_eq!(Logprobs::new(&logits, 0, 2).likeliest, all.likeliest[..2]);
         assert_eq!(Logprobs::new(&logits, 2, 0).likeliest, []);
-        assert_eq!(all.likeliest[4].1, f32::NEG_INFINITY);
+        assert!(all.likeliest[4].1 < -1e30, "{all:?}");
     }
 }

@@ -77,9 +77,8 @@ fn what_cannot_be_served_is_told() {
     let place = Workplace::new();
     place.train(&[]).good();
     let serve = ["serve", "-m", "run", "--device", "cpu", "--addr"];
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().expect("an address").to_string();
-    let held = std::net::TcpListener::bind(&taken).expect("the port");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = held.local_addr().expect("an address").to_string();
     let message = place.aki(&[&serve[..], &[&taken]].concat()).refused();
     let message = message.replace(&taken, "[address]");
     insta::assert_snapshot!(message, @"error: cannot listen on [address]: Address already in use (os error 98); choose with --addr");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::server::{Server, question};
+use super::server::{Server, question, until};
 use crate::support::{Workplace, repository};
 
 #[test]
@@ -33,7 +33,7 @@ fn the_official_client_is_answered() {
     assert!(said.ends_with("all of it is as it should be\n"), "{said}");
     let key = "Authorization: Bearer secret\r\n";
     let body = question("hi", json!({})).to_string();
-    server.until(|| {
+    until(|| {
         server
             .ask("POST", "/v1/chat/completions", key, body.as_bytes())
             .status

@@ -25,19 +25,36 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
     png
 }
 
+/// Checks that each request is refused with 400, a parameter and a code.
+fn refused(server: &Server, cases: impl IntoIterator<Item = (Value, &'static str, &'static str)>) {
+    for (request, param, code) in cases {
+        let reply = server.complete(&request);
+        let expected = (400, param.to_owned(), code.to_owned());
+        assert_eq!(reply.error(), expected, "{}", reply.body);
+    }
+    server.complete(&with(json!({}))).text();
+}
+
+fn with(more: Value) -> Value {
+    question("hi", more)
+}
+
+fn message(message: Value) -> Value {
+    with(json!({"messages": [message]}))
+}
+
+fn user(content: Value) -> Value {
+    message(json!({"role": "user", "content": content}))
+}
+
+fn image(url: &str) -> Value {
+    json!({"type": "image_url", "image_url": {"url": url}})
+}
+
 #[test]
-fn every_mistake_is_told_with_its_parameter() {
-    let server = Server::start(&["--max-pictures", "1"]);
-    let with = |more: Value| question("hi", more);
-    let user = |content: Value| with(json!({"messages": [{"role": "user", "content": content}]}));
-    let message = |message: Value| with(json!({"messages": [message]}));
-    let picture = server.picture();
-    let image = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
-    let of_picture = "messages[0].content[0].image_url.url";
-    let see = |url: &str| user(json!([image(url)]));
-    let bomb = uri(&png_header(50_000, 50_000));
-    let cut = uri(&fs::read(server.place.path("run/examples/1.png")).expect("a file")[..60]);
-    for (request, param, code) in [
+fn messages_that_are_none() {
+    let server = Server::start(&[]);
+    let cases = [
         (json!([]), "", ""),
         (json!({}), "model", ""),
         (with(json!({"model": 3})), "model", ""),
@@ -82,6 +99,25 @@ fn every_mistake_is_told_with_its_parameter() {
             of_picture,
             "invalid_image_url",
         ),
+    ];
+    refused(&server, cases);
+    let system = json!([{"role": "user", "content": "hi"}, {"role": "system", "content": "hi"}]);
+    refused(
+        &server,
+        [(with(json!({"messages": system})), "messages[1].role", "")],
+    );
+    server.stop();
+}
+
+#[test]
+fn pictures_that_are_none_or_too_large_or_too_many() {
+    let server = Server::start(&["--max-pictures", "1"]);
+    let picture = server.picture();
+    let see = |url: &str| user(json!([image(url)]));
+    let bomb = uri(&png_header(50_000, 50_000));
+    let cut = uri(&fs::read(server.place.path("run/examples/1.png")).expect("a file")[..60]);
+    let of_picture = "messages[0].content[0].image_url.url";
+    let cases = [
         (see("file:///etc/passwd"), of_picture, "invalid_image_url"),
         (see("data:image/png"), of_picture, "invalid_image_url"),
         (
@@ -107,6 +143,18 @@ fn every_mistake_is_told_with_its_parameter() {
             "messages[0].content[1].image_url",
             "too_many_images",
         ),
+    ];
+    refused(&server, cases);
+    server
+        .complete(&with(json!({"messages": shown(&picture, "hi")})))
+        .text();
+    server.stop();
+}
+
+#[test]
+fn settings_that_are_wrong_or_ask_for_what_is_not_there() {
+    let server = Server::start(&[]);
+    let cases = [
         (with(json!({"temperature": 2.5})), "temperature", ""),
         (with(json!({"temperature": "hot"})), "temperature", ""),
         (with(json!({"top_p": -0.1})), "top_p", ""),
@@ -164,19 +212,11 @@ fn every_mistake_is_told_with_its_parameter() {
             "unsupported_parameter",
         ),
         (with(json!({"top_k": 5})), "top_k", "unknown_parameter"),
-    ] {
-        let reply = server.complete(&request);
-        let expected = (400, param.to_owned(), code.to_owned());
-        assert_eq!(reply.error(), expected, "{}", reply.body);
-    }
-    let system = json!([{"role": "user", "content": "hi"}, {"role": "system", "content": "hi"}]);
-    let reply = server.complete(&with(json!({"messages": system})));
-    assert_eq!(reply.error().1, "messages[1].role");
+    ];
+    refused(&server, cases);
     let other = server.complete(&with(json!({"model": "gpt-4o"})));
-    assert_eq!(
-        other.error(),
-        (404, "model".to_owned(), "model_not_found".to_owned())
-    );
+    let expected = (404, "model".to_owned(), "model_not_found".to_owned());
+    assert_eq!(other.error(), expected);
     // What asks for nothing is no mistake.
     let idle = json!({
         "frequency_penalty": 0, "presence_penalty": 0.0, "response_format": {"type": "text"}, "tools": [],
@@ -184,9 +224,6 @@ fn every_mistake_is_told_with_its_parameter() {
         "max_completion_tokens": 8, "modalities": ["text"],
     });
     server.complete(&with(idle)).text();
-    server
-        .complete(&with(json!({"messages": shown(&picture, "hi")})))
-        .text();
     server.stop();
 }
 

@@ -102,21 +102,11 @@ impl Server {
         uri(&png)
     }
 
-    /// A number of `/metrics`.
-    pub fn metric(&self, name: &str) -> f64 {
+    /// A count of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").body;
         let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
         lines.next().expect(&text).trim().parse().expect("a number")
-    }
-
-    /// Waits until something is so.
-    #[track_caller]
-    pub fn until(&self, so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !so() {
-            assert!(begun.elapsed() < TIMEOUT, "it does not get there");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// Asks it to end, and checks that it does as asked.
@@ -250,6 +240,16 @@ pub fn until_line(stream: &TcpStream, word: &str) {
     let lines = BufReader::new(stream).lines();
     let found = lines.map_while(Result::ok).any(|line| line.contains(word));
     assert!(found, "the answer has no {word}");
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < TIMEOUT, "it does not get there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Leaves, as a client does that is closed.

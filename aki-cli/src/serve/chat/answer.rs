@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::request::ChatRequest;
 use crate::serve::metrics::Metrics;
+use crate::serve::picture::Encoded;
 use crate::serve::{ApiError, Cancel};
 
 /// What comes of an answer: its beginning, parts of its choices, the end of each, the end.
@@ -111,7 +112,7 @@ pub fn answer(
 
 /// The prompt, and how many tokens may follow it.
 fn prompt(model: &ModelFolder, request: &ChatRequest) -> Result<(Prompt, usize), ApiError> {
-    let pictures = request.pictures.iter().map(|picture| picture.decode());
+    let pictures = request.pictures.iter().map(Encoded::decode);
     let pictures: Vec<Picture> = pictures.collect::<Result<_, _>>()?;
     let pictures: Vec<&Picture> = pictures.iter().collect();
     let too_long = |message| ApiError::param("messages", message).code("context_length_exceeded");

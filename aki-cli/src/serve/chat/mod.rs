@@ -37,9 +37,8 @@ pub async fn completions(
     let streams = request.stream;
     let (mut events, ticket) = begin(&state, &record, request)?;
     // Whatever is wrong with pictures and texts is known now, and has a status of its own.
-    let prompt_tokens = match next(&mut events, &ticket).await? {
-        Event::Begun { prompt_tokens } => prompt_tokens,
-        _ => return Err(ApiError::internal("an answer came before its beginning")),
+    let Event::Begun { prompt_tokens } = next(&mut events, &ticket).await? else {
+        return Err(ApiError::internal("an answer came before its beginning"));
     };
     record.tokens(prompt_tokens, 0);
     if streams {

@@ -217,6 +217,7 @@ fn stream(fields: &mut Fields) -> Result<(bool, bool), ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -348,7 +349,6 @@ mod tests {
                 b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", b"\xff\xd8\xff\xc0", b"GIF89a", b"BM", b"RIFF\0\0\0\0WEBPVP8L",
                 b"\xff\xd8\xff\xe1",
             ];
-            use base64::Engine;
             let data = base64::prelude::BASE64_STANDARD.encode([heads[format], &bytes].concat());
             let uri = format!("data:image/png;base64,{data}");
             match Encoded::from_uri(&uri, "url").and_then(|picture| picture.decode()) {
