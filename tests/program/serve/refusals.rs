@@ -94,11 +94,6 @@ fn messages_that_are_none() {
             "messages[0].content[0].image_url",
             "",
         ),
-        (
-            see("https://example.com/a.png"),
-            of_picture,
-            "invalid_image_url",
-        ),
     ];
     refused(&server, cases);
     let system = json!([{"role": "user", "content": "hi"}, {"role": "system", "content": "hi"}]);
@@ -118,6 +113,11 @@ fn pictures_that_are_none_or_too_large_or_too_many() {
     let cut = uri(&fs::read(server.place.path("run/examples/1.png")).expect("a file")[..60]);
     let of_picture = "messages[0].content[0].image_url.url";
     let cases = [
+        (
+            see("https://example.com/a.png"),
+            of_picture,
+            "invalid_image_url",
+        ),
         (see("file:///etc/passwd"), of_picture, "invalid_image_url"),
         (see("data:image/png"), of_picture, "invalid_image_url"),
         (
