@@ -19,6 +19,7 @@ mod quantize;
 mod ranks;
 mod resume;
 mod runs;
+mod serve;
 mod sources;
 mod steps;
 mod support;

@@ -14,6 +14,7 @@ mod plan;
 mod probe;
 mod quantize;
 mod runs;
+mod serve;
 mod train;
 
 use std::io::Write;
@@ -55,6 +56,7 @@ pub fn run(args: Args) -> Result<Done> {
             dump_logits: dump_logits.as_deref(),
         })?,
         Command::Chat { model } => chat::run(&model)?,
+        Command::Serve(args) => return serve::run(args),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Eval(args) => return eval::run(&args),
