@@ -31,7 +31,8 @@ fn help_of_the_program() {
       train        Train a model, or go on with a run that was stopped
       plan         What a run takes before it is begun: memory by part, steps, tokens, operations, time
       generate     Answer one question about a picture, or about several
-      chat         Ask questions about a picture, one after the other
+      chat         Talk about pictures: each question sees those before it, and their answers
+      doctor       What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
       inspect      Look at a model
       probe        Show what training would see of some samples: ids, labels, losses, gradients

@@ -5,18 +5,21 @@ mod chat;
 mod config;
 mod convert;
 mod data;
+mod doctor;
 mod generate;
 mod inspect;
 mod mask;
 mod plan;
 mod probe;
 mod runs;
+mod session;
 mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use aki_model::AkiConfig;
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
 use crate::args::{Args, BenchCommand, Command, InspectCommand};
@@ -52,6 +55,8 @@ pub fn run(args: Args) -> Result<Done> {
             dump_logits: dump_logits.as_deref(),
         })?,
         Command::Chat { model } => chat::run(&model)?,
+        Command::Doctor { probe: true, .. } => doctor::answer()?,
+        Command::Doctor { model, json, .. } => return doctor::run(model.as_deref(), json),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
         Command::Inspect {
             command: InspectCommand::Model { folder, json },
@@ -104,6 +109,12 @@ pub fn run(args: Args) -> Result<Done> {
 /// The run file, or the built-in one.
 fn run_file(file: Option<PathBuf>) -> Result<PathBuf> {
     file.map_or_else(|| asset("configs/easy-vqa.toml"), Ok)
+}
+
+/// A network's shape by its name.
+fn preset(name: &str) -> Result<AkiConfig> {
+    let presets = AkiConfig::PRESETS.join(", ");
+    AkiConfig::preset(name).with_context(|| format!("no preset {name}; there are {presets}"))
 }
 
 /// A file that comes with aki: in `assets` of the working folder, of one above it, or beside the

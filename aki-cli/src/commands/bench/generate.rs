@@ -27,7 +27,10 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         model.check_length("prompt and answer", args.prompt + args.new_tokens)?;
         (model.aki, model.config.model, model.tokenizer.base_vocab())
     } else {
-        let config = drawn(args)?;
+        let config = match &args.preset {
+            Some(name) => super::super::preset(name)?,
+            None => drawn(args)?,
+        };
         let folder = tempfile::tempdir()?;
         let vocabulary = config.language.vocab_size;
         (
@@ -101,7 +104,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     )?;
     writeln!(
         out,
-        "prefill {:>10.1} tokens/s",
+        "prefill {:>10.1} tokens/s, {prefill:.3} s to the first token",
         rows * len as f64 / prefill
     )?;
     write!(
