@@ -71,6 +71,18 @@ impl DeviceChoice {
 /// take minutes to make, and the next start finds them there. A `cubecl.toml` may say otherwise.
 #[cfg(feature = "cube")]
 fn keep_kernels() {
+    // Nothing has asked for it before the first device is opened.
+    burn::cubecl::config::RuntimeConfig::try_set(kernels_kept());
+}
+
+/// The folder where they are kept.
+#[cfg(feature = "cube")]
+pub fn kernel_folder() -> std::path::PathBuf {
+    kernels_kept().environment.path.root()
+}
+
+#[cfg(feature = "cube")]
+fn kernels_kept() -> burn::cubecl::config::CubeClRuntimeConfig {
     use burn::cubecl::config::cache::CacheConfig;
     use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
     use burn::cubecl::records::RecordLevel;
@@ -82,8 +94,7 @@ fn keep_kernels() {
     if matches!(config.environment.path, CacheConfig::Target) {
         config.environment.path = CacheConfig::Global;
     }
-    // Nothing has asked for it before the first device is opened.
-    CubeClRuntimeConfig::try_set(config);
+    config
 }
 
 #[cfg(feature = "wgpu")]

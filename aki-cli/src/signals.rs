@@ -66,6 +66,19 @@ pub fn on_first(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread.spawn(watch).map(drop)
 }
 
+/// A flag that Ctrl-C sets, for what takes it back by itself. A Ctrl-C that finds it set ends the program at once.
+///
+/// # Errors
+///
+/// As [`on_first`].
+pub fn ctrl_c() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let code = i32::from(code_of(SIGINT));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, code, flag.clone())?;
+    signal_hook::flag::register(SIGINT, flag.clone())?;
+    Ok(flag)
+}
+
 /// Whether a signal that came so long after the first one ends the program at once.
 fn is_impatient(signal: i32, since: Duration) -> bool {
     signal == SIGINT && since >= IMPATIENCE

@@ -159,15 +159,17 @@ fn a_chat_answers_each_line_as_generate_does() {
         "--max-new-tokens",
         "8",
     ];
-    let with_image = [&args[..], &image].concat();
-    let ended = place
-        .chat(&with_image, &(questions.join("\n") + "\n"))
-        .good();
+    // Each by itself: a chat that goes on sees what was said before.
+    let lines = questions.map(|question| format!(":image {picture}\n{question}\n:reset\n"));
+    let ended = place.chat(&args, &lines.concat()).good();
     assert_eq!(ended.stdout, answers.concat());
     assert_eq!(ended.stderr, "");
+    let with_image = [&args[..], &image].concat();
+    let ended = place.chat(&with_image, questions[0]).good();
+    assert_eq!(ended.stdout, answers[0]);
 
     // The picture may be taken later; empty lines are no questions, and the last needs no newline.
-    let lines = format!("/image {picture}\n\n{}", questions[0]);
+    let lines = format!(":image {picture}\n\n{}", questions[0]);
     let ended = place.chat(&args, &lines).good();
     assert_eq!(ended.stdout, answers[0]);
 }
@@ -185,13 +187,13 @@ fn a_chat_goes_on_after_a_mistake() {
         "--max-new-tokens",
         "8",
     ];
-    let lines = "/image missing.png\n/image run/config.toml\n/images\nhi\n";
+    let lines = ":image missing.png\n:image run/config.toml\n:images\nhi\n";
     let ended = place.chat(&args, lines).good();
     assert_eq!(ended.stdout, answer);
     insta::assert_snapshot!(ended.stderr, @r#"
     cannot read missing.png: No such file or directory (os error 2)
     cannot decode picture run/config.toml: The image format could not be determined; is it a PNG, JPEG, WebP, GIF, BMP or TIFF, and whole?
-    no command /images; there is /image FILE
+    no command :images; :help lists them
     "#);
     let ended = place.chat(&args, "").good();
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));

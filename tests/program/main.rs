@@ -4,9 +4,11 @@
 mod ask;
 mod begin;
 mod bench;
+mod chat;
 mod checkpoints;
 mod data;
 mod data_bench;
+mod doctor;
 mod errors;
 mod golden;
 mod help;

@@ -80,6 +80,9 @@ pub struct BenchGenerate {
     /// A model folder; weights are drawn for the shape below if left out
     #[arg(long, short, value_name = "DIR", conflicts_with_all = ["hidden", "intermediate", "layers", "heads", "kv_heads", "vocab"])]
     pub model: Option<PathBuf>,
+    /// A network's shape, with drawn weights: aki-4b, aki-small, aki-medium or aki-tiny
+    #[arg(long, value_name = "PRESET", conflicts_with_all = ["model", "hidden", "intermediate", "layers", "heads", "kv_heads", "vocab"])]
+    pub preset: Option<String>,
     /// Width of the tokens
     #[arg(long, value_name = "N", default_value_t = 768, value_parser = count())]
     pub hidden: usize,

@@ -87,7 +87,11 @@ pub enum Command {
         #[arg(long, value_name = "FILE.safetensors")]
         dump_logits: Option<PathBuf>,
     },
-    /// Ask questions about a picture, one after the other
+    /// Talk about pictures: each question sees those before it, and their answers
+    ///
+    /// Pictures given with --image belong to the first question; `:image FILE` adds one to the next, and `:help`
+    /// tells the other commands. Ctrl-C stops an answer. Where a conversation outgrows the model, its oldest
+    /// turns are left out, and that is told. Questions may come through a pipe as well, one a line.
     Chat {
         #[command(flatten)]
         model: ModelArgs,
@@ -100,6 +104,21 @@ pub enum Command {
     /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
     /// go on for a while; a second Ctrl-C ends it at once.
     Serve(ServeArgs),
+    /// What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
+    ///
+    /// Each problem comes with one line of advice. The exit code is 1 where nothing can be computed, or
+    /// where the model asked about does not fit.
+    Doctor {
+        /// Whether this model folder, or run folder, fits as well
+        #[arg(long, short, value_name = "DIR")]
+        model: Option<PathBuf>,
+        /// One JSON object in place of a table
+        #[arg(long)]
+        json: bool,
+        /// Ask the drivers in this process; what the command starts for itself
+        #[arg(long, hide = true)]
+        probe: bool,
+    },
     /// Write a checkpoint anew: other numbers, other shards, parts put together
     ///
     /// FROM is a model folder, a run's, a checkpoint of a run (RUN/checkpoints/STAGE/STEP), or a training

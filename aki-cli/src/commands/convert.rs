@@ -98,12 +98,7 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
 }
 
 fn random(preset: &str, how: &ConvertArgs) -> Result<Plan> {
-    let model = AkiConfig::preset(preset).with_context(|| {
-        format!(
-            "no preset {preset}; there are {}",
-            AkiConfig::PRESETS.join(", ")
-        )
-    })?;
+    let model = super::preset(preset)?;
     let tokenizer = match &how.tokenizer {
         Some(folder) => Tokenizer::open(folder)?,
         // As many words as AKI-4B's tokenizer has, where the table has so many rows.

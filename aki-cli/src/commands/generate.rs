@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use aki_data::{DataError, Picture};
-use aki_model::generate::{Ended, GenerateOptions, Prompt, Sampler, Sampling, generate};
+use aki_data::Picture;
+use aki_model::generate::{Ended, Prompt};
 use aki_model::weights::save_tensor;
-use aki_train::answer::AnswerText;
-use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
+use super::session::{Ends, Session};
 use crate::args::ModelArgs;
 
 /// What `aki generate` was asked for.
@@ -54,15 +53,26 @@ pub fn run(request: &Request) -> Result<()> {
         texts: request.stop,
     };
     ends.tokens.extend(request.stop_tokens);
-    let answer = session.answer(prompt, &ends, request.dump_logits.is_some(), !request.json)?;
+    let room = session.room(prefill_tokens)?;
+    if room < request.model.max_new_tokens {
+        eprintln!("warning: the answer may have {room} tokens, since the model takes no more");
+    }
+    let mut out = std::io::stdout();
+    let answer = session.answer(prompt, &ends, request.dump_logits.is_some(), |new| {
+        if !request.json {
+            write!(out, "{new}")?;
+            out.flush()?;
+        }
+        Ok(true)
+    })?;
+    if !request.json {
+        writeln!(out)?;
+    }
     if let Some(file) = request.dump_logits {
         let logits = answer.generated.prompt_logits.as_ref();
         save_tensor("logits", logits.context("the logits were not kept")?, file)?;
     }
-    ensure!(
-        answer.generated.ended != Ended::NoNumbers,
-        "the logits are not numbers: weights or activations are too large for this type; try --dtype f32"
-    );
+    answer.check()?;
     if request.json {
         let ended = match answer.generated.ended {
             Ended::Length => "length",
@@ -94,132 +104,4 @@ fn as_tokenized(prompt: &Prompt) -> Vec<u32> {
     ids.filter(|(at, _)| !in_picture(*at) || starts.contains(at))
         .map(|(_, &id)| id)
         .collect()
-}
-
-/// A model, pictures, and how answers are drawn.
-pub struct Session {
-    pub model: ModelFolder,
-    pub pictures: Vec<Picture>,
-    pub open: fn(&Path) -> Result<Picture, DataError>,
-    sampling: Sampling,
-    max_new_tokens: usize,
-}
-
-/// What ends an answer.
-pub struct Ends<'a> {
-    pub tokens: Vec<u32>,
-    pub texts: &'a [String],
-}
-
-/// What an answer was, and how long it took in seconds.
-pub struct Answered {
-    pub generated: aki_model::generate::Answer,
-    pub text: String,
-    pub prefill: f64,
-    pub decode: f64,
-}
-
-impl Session {
-    pub fn open(args: &ModelArgs) -> Result<Self> {
-        ensure!(
-            args.max_new_tokens > 0,
-            "--max-new-tokens must be at least 1"
-        );
-        let open = match args.exif_orientation {
-            true => Picture::open_upright,
-            false => Picture::open,
-        };
-        let pictures = args.image.iter().map(|file| open(file));
-        let pictures = pictures.collect::<Result<_, _>>()?;
-        let (device, _) = args.device.open()?;
-        let mut model = ModelFolder::load(&args.model, args.dtype.map(Into::into), &device)?;
-        if args.chat_template {
-            model.use_chat_template()?;
-        }
-        let sampling = Sampling {
-            repetition_penalty: args.repetition_penalty,
-            temperature: args.temperature,
-            top_k: args.top_k,
-            top_p: args.top_p,
-            min_p: args.min_p,
-            seed: args.seed,
-        };
-        Ok(Self {
-            model,
-            pictures,
-            open,
-            sampling,
-            max_new_tokens: args.max_new_tokens,
-        })
-    }
-
-    /// Answers, printing the text while it is made if asked to.
-    pub fn answer(
-        &self,
-        prompt: Prompt,
-        ends: &Ends,
-        prompt_logits: bool,
-        print: bool,
-    ) -> Result<Answered> {
-        let tokenizer = &self.model.tokenizer;
-        let mut text = AnswerText::new(tokenizer, ends.texts);
-        let mut out = std::io::stdout();
-        let mut fault = None;
-        let (len, language) = (prompt.input_ids.len(), &self.model.config.model.language);
-        let room = language
-            .max_position_embeddings
-            .map_or(usize::MAX, |longest| longest - len);
-        ensure!(
-            room > 0,
-            "the prompt fills the model: it takes {len} tokens and no more"
-        );
-        if room < self.max_new_tokens {
-            eprintln!("warning: the answer may have {room} tokens, since the model takes no more");
-        }
-        let options = GenerateOptions {
-            stop: ends.tokens.clone(),
-            max_new_tokens: self.max_new_tokens.min(room),
-            prompt_logits,
-        };
-        // Some tokenizers begin every word with its blank; on a line of its own the first is idle.
-        let mut begun = false;
-        let mut say = |new: &str| -> std::io::Result<()> {
-            let new = if begun { new } else { new.trim_start() };
-            begun |= !new.is_empty();
-            if print {
-                write!(out, "{new}")?;
-                out.flush()?;
-            }
-            Ok(())
-        };
-        let mut samplers = [Sampler::new(self.sampling.clone())];
-        let generation = generate(
-            &self.model.aki,
-            &[prompt],
-            &mut samplers,
-            &options,
-            |_, id| {
-                let said = text
-                    .push(id)
-                    .map_err(anyhow::Error::from)
-                    .and_then(|new| Ok(say(new)?));
-                fault = said.err();
-                fault.is_none() && !text.stopped()
-            },
-        );
-        if let Some(error) = fault {
-            return Err(error);
-        }
-        say(text.finish()?)?;
-        if print {
-            writeln!(out)?;
-        }
-        let generated = generation.answers.into_iter().next();
-        Ok(Answered {
-            generated: generated.context("one prompt has one answer")?,
-            text: text.text().to_owned(),
-            prefill: generation.prefill.as_secs_f64(),
-            decode: generation.decode.as_secs_f64(),
-        })
-    }
 }

@@ -5,6 +5,7 @@ mod chat;
 mod config;
 mod convert;
 mod data;
+mod doctor;
 mod eval;
 mod generate;
 mod inspect;
@@ -15,12 +16,14 @@ mod probe;
 mod quantize;
 mod runs;
 mod serve;
+mod session;
 mod train;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use aki_model::AkiConfig;
+use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
 use crate::args::{Args, BenchCommand, Command, InspectCommand};
@@ -57,6 +60,8 @@ pub fn run(args: Args) -> Result<Done> {
         })?,
         Command::Chat { model } => chat::run(&model)?,
         Command::Serve(args) => return serve::run(args),
+        Command::Doctor { probe: true, .. } => doctor::answer()?,
+        Command::Doctor { model, json, .. } => return doctor::run(model.as_deref(), json),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
         Command::Quantize(args) => quantize::run(&args)?,
         Command::Eval(args) => return eval::run(&args),
@@ -111,6 +116,12 @@ pub fn run(args: Args) -> Result<Done> {
 /// The run file, or the built-in one.
 fn run_file(file: Option<PathBuf>) -> Result<PathBuf> {
     file.map_or_else(|| asset("configs/easy-vqa.toml"), Ok)
+}
+
+/// A network's shape by its name.
+fn preset(name: &str) -> Result<AkiConfig> {
+    let presets = AkiConfig::PRESETS.join(", ");
+    AkiConfig::preset(name).with_context(|| format!("no preset {name}; there are {presets}"))
 }
 
 /// A file that comes with aki: in `assets` of the working folder, of one above it, or beside the

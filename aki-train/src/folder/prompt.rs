@@ -35,15 +35,23 @@ impl ModelFolder {
         messages: &[Message],
         pictures: &[&Picture],
     ) -> Result<Prompt, TrainError> {
+        self.prepared(self.sequence(messages)?, pictures)
+    }
+
+    /// The ids of [`Self::conversation`], without its pictures.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompt`].
+    pub fn sequence(&self, messages: &[Message]) -> Result<Sequence, TrainError> {
         let media_len = self.config.model.media_len();
         let tokenizer = &self.tokenizer;
-        let sequence = match &self.chat_template {
+        Ok(match &self.chat_template {
             Some(template) => template.prompt(tokenizer, messages, media_len)?,
             None => self
                 .template()
                 .conversation(tokenizer, messages, media_len)?,
-        };
-        self.prepared(sequence, pictures)
+        })
     }
 
     /// A prompt as it is, special tokens and `<image>` spelled out in it.

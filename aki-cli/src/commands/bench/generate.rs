@@ -29,7 +29,10 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let vocabulary = model.tokenizer.base_vocab();
         (model.aki, model.config.model, held, vocabulary)
     } else {
-        let config = drawn(args)?;
+        let config = match &args.preset {
+            Some(name) => super::super::preset(name)?,
+            None => drawn(args)?,
+        };
         let folder = tempfile::tempdir()?;
         let vocabulary = config.language.vocab_size;
         (
@@ -109,7 +112,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     )?;
     writeln!(
         out,
-        "prefill {:>10.1} tokens/s",
+        "prefill {:>10.1} tokens/s, {prefill:.3} s to the first token",
         rows * len as f64 / prefill
     )?;
     write!(

@@ -42,10 +42,7 @@ impl Step {
 pub fn run(args: &BenchTrain, as_json: bool) -> Result<()> {
     memory::keep();
     let (device, device_name) = args.device.open()?;
-    let mut config = AkiConfig::preset(&args.preset).with_context(|| {
-        let presets = AkiConfig::PRESETS.join(", ");
-        format!("no preset {}; there are {presets}", args.preset)
-    })?;
+    let mut config = super::super::preset(&args.preset)?;
     if let Some(layers) = args.layers {
         config.language.num_hidden_layers = layers;
         config.vision.num_hidden_layers = layers;

@@ -1,0 +1,321 @@
+//! Graphics and compute cards, asked in a process of its own: a driver may end the process that asks it.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, gigabytes};
+use crate::device::DeviceChoice;
+
+/// Drivers answer within a second or two; those that take longer hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A device beside the CPU.
+#[derive(Serialize, Deserialize)]
+pub struct Found {
+    name: String,
+    /// `cuda`, or the graphics interface that WGPU reaches it by.
+    interface: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    kind: String,
+    driver: String,
+    /// The largest buffer, in bytes; 0 is unknown.
+    max_buffer: u64,
+    /// The most of a buffer that a kernel sees, in bytes; 0 is unknown.
+    max_binding: u64,
+    /// Whether kernels compute in f16.
+    f16: bool,
+}
+
+/// What the process that asks says.
+#[derive(Serialize, Deserialize)]
+pub struct Probe {
+    pub devices: Vec<Found>,
+    /// What `--device auto` takes.
+    pub auto: String,
+}
+
+impl Found {
+    pub fn text(&self) -> String {
+        let mut text = format!("{}, {}, {}", self.name, self.kind, self.interface);
+        if !self.driver.is_empty() {
+            write!(text, ", {}", self.driver).ok();
+        }
+        if self.max_buffer > 0 {
+            let limits = [self.max_buffer, self.max_binding].map(gigabytes);
+            write!(
+                text,
+                ", buffers of {}, {} seen at once",
+                limits[0], limits[1]
+            )
+            .ok();
+        }
+        text + match self.f16 {
+            true => ", f16",
+            false => ", no f16",
+        }
+    }
+}
+
+/// Asks the drivers, in this process, and prints what they say.
+pub fn answer() -> Result<()> {
+    let devices = cuda().into_iter().chain(wgpu()).collect();
+    let auto = match DeviceChoice::Auto.open() {
+        Ok((_, name)) => name,
+        Err(error) => format!("{error:#}"),
+    };
+    writeln!(
+        std::io::stdout(),
+        "{}",
+        serde_json::to_string(&Probe { devices, auto })?
+    )?;
+    Ok(())
+}
+
+/// Asks the drivers, in a process of its own.
+pub fn probe() -> Result<Probe, Problem> {
+    asked(PATIENCE).map_err(|error| {
+        Problem::new(
+            format!("the graphics drivers could not be asked: {error:#}"),
+            "update the driver, or stay with --device cpu; VK_DRIVER_FILES=FILE.json keeps Vulkan to one driver",
+        )
+    })
+}
+
+fn asked(patience: Duration) -> Result<Probe> {
+    // The answer is longer than a pipe may hold, if there are many cards.
+    let mut answer = tempfile::NamedTempFile::new()?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["doctor", "--probe"])
+        .stdin(Stdio::null())
+        .stdout(answer.reopen()?)
+        .stderr(Stdio::null())
+        .spawn()
+        .context("no process could be started")?;
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begun.elapsed() > patience {
+            child.kill().ok();
+            child.wait().ok();
+            bail!("no answer within {} s", patience.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let mut text = String::new();
+    answer.as_file_mut().read_to_string(&mut text)?;
+    serde_json::from_str(&text).with_context(|| died(status))
+}
+
+fn died(status: ExitStatus) -> String {
+    format!("the process that asked them died ({status})")
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Vec<Found> {
+    use burn::cubecl::wgpu::wgpu;
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    let instance = wgpu::Instance::new(descriptor);
+    // OpenGL has no kernels that serve.
+    let backends = wgpu::Backends::PRIMARY;
+    let adapters = burn::cubecl::future::block_on(instance.enumerate_adapters(backends));
+    let found = adapters.iter().map(|adapter| {
+        let (about, limits) = (adapter.get_info(), adapter.limits());
+        let kind = match about.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        };
+        Found {
+            name: about.name,
+            interface: about.backend.to_string(),
+            kind: kind.to_owned(),
+            driver: format!("{} {}", about.driver, about.driver_info)
+                .trim()
+                .to_owned(),
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            f16: adapter.features().contains(wgpu::Features::SHADER_F16),
+        }
+    });
+    found.collect()
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu() -> Vec<Found> {
+    Vec::new()
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Vec<Found> {
+    use burn::tensor::{DType, Device, DeviceType};
+    let cards = Device::enumerate(DeviceType::Cuda).into_vec();
+    let found = cards.iter().map(|card| Found {
+        name: card
+            .identity()
+            .map_or_else(|| "NVIDIA card".to_owned(), |it| it.name),
+        interface: "cuda".to_owned(),
+        kind: "discrete".to_owned(),
+        driver: nvidia_driver().unwrap_or_default(),
+        max_buffer: 0,
+        max_binding: 0,
+        f16: card.supports_dtype(DType::F16),
+    });
+    found.collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Vec<Found> {
+    Vec::new()
+}
+
+/// What the system says of drivers.
+#[derive(Serialize)]
+pub struct Drivers {
+    /// The files by which Vulkan drivers are found; empty elsewhere than on Linux.
+    vulkan: Vec<PathBuf>,
+    /// The variable that says which of them count, if one is set.
+    limited_by: Option<&'static str>,
+    /// Render nodes of the kernel's that this user may not open.
+    closed: Vec<PathBuf>,
+    /// NVIDIA's kernel driver.
+    nvidia: Option<String>,
+}
+
+impl Drivers {
+    pub fn look() -> Self {
+        let variables = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+        let limited_by = variables
+            .into_iter()
+            .find(|name| std::env::var_os(name).is_some());
+        let vulkan = match limited_by {
+            Some(name) => std::env::split_paths(&std::env::var_os(name).unwrap_or_default())
+                .filter(|file| file.exists())
+                .collect(),
+            None => [
+                "/etc/vulkan/icd.d",
+                "/usr/local/share/vulkan/icd.d",
+                "/usr/share/vulkan/icd.d",
+            ]
+            .into_iter()
+            .flat_map(files)
+            .collect(),
+        };
+        let is_closed = |file: &PathBuf| {
+            let opened = std::fs::File::options().read(true).write(true).open(file);
+            opened.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+        };
+        let nodes = files("/dev/dri").into_iter().filter(|file| {
+            let name = file.file_name().and_then(std::ffi::OsStr::to_str);
+            name.is_some_and(|name| name.starts_with("renderD"))
+        });
+        Self {
+            vulkan,
+            limited_by,
+            closed: nodes.filter(is_closed).collect(),
+            nvidia: nvidia_driver(),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let names = self
+            .vulkan
+            .iter()
+            .filter_map(|file| file.file_stem()?.to_str());
+        let vulkan: Vec<&str> = names.collect();
+        let mut text = match (cfg!(target_os = "linux"), vulkan.is_empty()) {
+            (true, true) => "no Vulkan driver".to_owned(),
+            (true, false) => format!("Vulkan: {}", vulkan.join(" ")),
+            (false, _) => "the system's".to_owned(),
+        };
+        if let Some(name) = self.limited_by {
+            write!(text, " (as {name} says)").ok();
+        }
+        if let Some(nvidia) = &self.nvidia {
+            write!(text, "; {nvidia}").ok();
+        }
+        text
+    }
+
+    /// What is wrong, given what the drivers found.
+    pub fn problems(&self, found: &[Found]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let with_wgpu = cfg!(feature = "wgpu");
+        for node in &self.closed {
+            problems.push(Problem::new(
+                format!("{} is closed to you, and with it a card", node.display()),
+                "add yourself to its group, then log in anew: sudo usermod -aG render $USER",
+            ));
+        }
+        let no_graphics = !found.iter().any(|device| device.interface != "cuda");
+        if with_wgpu && no_graphics && self.closed.is_empty() {
+            problems.push(self.no_graphics());
+        }
+        if !found.is_empty() && found.iter().all(|device| device.kind == "software") {
+            problems.push(Problem::new(
+                "the only graphics adapter is a software one, which is slower than the CPU backend",
+                "stay with --device cpu; if there is a card, install its driver",
+            ));
+        }
+        let with_card = found.iter().any(|device| device.interface == "cuda");
+        if self.nvidia.is_some() && !with_card {
+            problems.push(match cfg!(feature = "cuda") {
+                true => Problem::new(
+                    "NVIDIA's driver is loaded, and CUDA finds no card",
+                    "see whether nvidia-smi shows it; install the CUDA toolkit's libcudart and libnvrtc of the driver's version",
+                ),
+                false => Problem::new(
+                    "an NVIDIA driver is here, and this aki was built without CUDA",
+                    "build it with --features cuda, which is faster there than WGPU",
+                ),
+            });
+        }
+        problems
+    }
+
+    fn no_graphics(&self) -> Problem {
+        match (self.limited_by, self.vulkan.is_empty()) {
+            _ if !cfg!(target_os = "linux") => {
+                Problem::new("no graphics adapter was found", "install the card's driver")
+            }
+            (Some(name), _) => Problem::new(
+                format!(
+                    "no graphics adapter was found, and {name} says which Vulkan drivers count"
+                ),
+                format!("unset {name}"),
+            ),
+            (None, true) => Problem::new(
+                "no Vulkan driver is installed",
+                "install mesa-vulkan-drivers (AMD, Intel) or NVIDIA's driver, and libvulkan1",
+            ),
+            (None, false) => Problem::new(
+                "Vulkan drivers are installed, and none of them finds an adapter",
+                "install libvulkan1, and see what vulkaninfo --summary (vulkan-tools) says",
+            ),
+        }
+    }
+}
+
+fn nvidia_driver() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    let version = text.lines().next()?.split_whitespace();
+    let version = version.skip_while(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+    Some(format!("NVIDIA {}", version.take(1).collect::<String>()))
+}
+
+/// What a folder holds, sorted; nothing if it is not there.
+fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}

@@ -1,0 +1,180 @@
+//! A model with what is asked of it: `aki generate` and `aki chat`.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aki_data::{DataError, Picture};
+use aki_model::generate::{Answer, Ended, GenerateOptions, Prompt, Sampler, Sampling, generate};
+use aki_train::answer::AnswerText;
+use aki_train::folder::ModelFolder;
+use anyhow::{Context, Result, ensure};
+
+use crate::args::ModelArgs;
+
+/// A model, pictures, and how answers are drawn.
+pub struct Session {
+    pub model: ModelFolder,
+    /// What `--device` came to.
+    pub device: String,
+    pub pictures: Vec<Picture>,
+    pub open: fn(&Path) -> Result<Picture, DataError>,
+    sampling: Sampling,
+    pub max_new_tokens: usize,
+}
+
+/// What ends an answer.
+pub struct Ends<'a> {
+    pub tokens: Vec<u32>,
+    pub texts: &'a [String],
+}
+
+/// What an answer was, and how long it took.
+pub struct Answered {
+    pub generated: Answer,
+    pub text: String,
+    /// Seconds up to the logits of the first token.
+    pub prefill: f64,
+    /// Seconds after that.
+    pub decode: f64,
+    /// Time up to the first token, the preparing of the prompt left out.
+    pub first: Duration,
+}
+
+impl Answered {
+    /// # Errors
+    ///
+    /// If weights or activations overflowed.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.generated.ended != Ended::NoNumbers,
+            "the logits are not numbers: weights or activations are too large for this type; try --dtype f32"
+        );
+        Ok(())
+    }
+
+    /// Tokens a second after the first; none if there was no other.
+    pub fn rate(&self) -> Option<f64> {
+        // The token that ended it took as long as any.
+        let stop = usize::from(matches!(self.generated.ended, Ended::Stop(_)));
+        let steps = (self.generated.token_ids.len() + stop).saturating_sub(1);
+        (steps > 0 && self.decode > 0.0).then(|| steps as f64 / self.decode)
+    }
+}
+
+impl Session {
+    pub fn open(args: &ModelArgs) -> Result<Self> {
+        ensure!(
+            args.max_new_tokens > 0,
+            "--max-new-tokens must be at least 1"
+        );
+        let open = match args.exif_orientation {
+            true => Picture::open_upright,
+            false => Picture::open,
+        };
+        let pictures = args.image.iter().map(|file| open(file));
+        let pictures = pictures.collect::<Result<_, _>>()?;
+        let (device, name) = args.device.open()?;
+        let mut model = ModelFolder::load(&args.model, args.dtype.map(Into::into), &device)?;
+        if args.chat_template {
+            model.use_chat_template()?;
+        }
+        let sampling = Sampling {
+            repetition_penalty: args.repetition_penalty,
+            temperature: args.temperature,
+            top_k: args.top_k,
+            top_p: args.top_p,
+            min_p: args.min_p,
+            seed: args.seed,
+        };
+        Ok(Self {
+            model,
+            device: name,
+            pictures,
+            open,
+            sampling,
+            max_new_tokens: args.max_new_tokens,
+        })
+    }
+
+    /// Tokens that the model takes at most, if it has a limit.
+    pub fn longest(&self) -> Option<usize> {
+        self.model.config.model.language.max_position_embeddings
+    }
+
+    /// The longest answer to a prompt of `len` tokens.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for one.
+    pub fn room(&self, len: usize) -> Result<usize> {
+        let room = self
+            .longest()
+            .map_or(usize::MAX, |longest| longest.saturating_sub(len));
+        ensure!(
+            room > 0,
+            "the prompt fills the model: it takes {len} tokens and no more"
+        );
+        Ok(self.max_new_tokens.min(room))
+    }
+
+    /// Answers. `said` is given the text that each token adds, which may be none, and ends the answer by
+    /// returning false.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for an answer, it is no text, or `said` fails.
+    pub fn answer(
+        &self,
+        prompt: Prompt,
+        ends: &Ends,
+        prompt_logits: bool,
+        mut said: impl FnMut(&str) -> io::Result<bool>,
+    ) -> Result<Answered> {
+        let mut text = AnswerText::new(&self.model.tokenizer, ends.texts);
+        let options = GenerateOptions {
+            stop: ends.tokens.clone(),
+            max_new_tokens: self.room(prompt.input_ids.len())?,
+            prompt_logits,
+        };
+        let started = Instant::now();
+        let (mut first, mut fault) = (None, None);
+        // Some tokenizers begin every word with its blank; on a line of its own the first is idle.
+        let mut begun = false;
+        let mut say = |new: &str| {
+            let new = if begun { new } else { new.trim_start() };
+            begun |= !new.is_empty();
+            said(new)
+        };
+        let mut samplers = [Sampler::new(self.sampling.clone())];
+        let generation = generate(
+            &self.model.aki,
+            &[prompt],
+            &mut samplers,
+            &options,
+            |_, id| {
+                first.get_or_insert_with(|| started.elapsed());
+                let going_on = text.push(id).map_err(anyhow::Error::from);
+                match going_on.and_then(|new| Ok(say(new)?)) {
+                    Ok(going_on) => going_on && !text.stopped(),
+                    Err(error) => {
+                        fault = Some(error);
+                        false
+                    }
+                }
+            },
+        );
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        say(text.finish()?)?;
+        let generated = generation.answers.into_iter().next();
+        Ok(Answered {
+            generated: generated.context("one prompt has one answer")?,
+            text: text.text().to_owned(),
+            prefill: generation.prefill.as_secs_f64(),
+            decode: generation.decode.as_secs_f64(),
+            first: first.unwrap_or_else(|| started.elapsed()),
+        })
+    }
+}
