@@ -12,7 +12,10 @@
 //! bf16 has the range of f32, and a GPU without 16-bit floats reads it by a shift. Numbers are rounded by the
 //! scale as it is stored, so that its few bits cost next to nothing.
 
-use std::ops::Range;
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined into `with_simd` is compiled for the machine's vectors"
+)]
 
 use burn::tensor::bf16;
 use rayon::prelude::*;
@@ -112,31 +115,39 @@ fn pack_block(numbers: &[f32; BLOCK], bits: Bits, words: &mut [i32]) -> bf16 {
     scale
 }
 
-/// Puts the numbers of some whole blocks of a row behind others.
-pub fn unpack_onto(numbers: &mut Vec<f32>, row: &[i32], within: Range<usize>, bits: Bits) {
-    let (words, scales) = row.split_at(bits.blocks(row.len()) * bits.count());
-    for block in within.start / BLOCK..within.end.div_ceil(BLOCK) {
-        let half = scales[block / 2].cast_unsigned() >> (block % 2 * 16);
-        let scale = f32::from_bits(half << 16);
-        let words = &words[block * bits.count()..][..bits.count()];
-        match bits {
-            Bits::Eight => unpack_words::<4>(numbers, scale, words, bits),
-            Bits::Four => unpack_words::<8>(numbers, scale, words, bits),
-        }
+/// The numbers of whole blocks of a row from a block on, as many as there is room for.
+///
+/// Inlined, so that it is compiled for the vectors of who calls it.
+///
+/// # Panics
+///
+/// If the row ends before, or a block is not whole.
+#[inline(always)]
+pub fn unpack(numbers: &mut [f32], row: &[i32], block: usize, bits: Bits) {
+    match bits {
+        Bits::Eight => unpack_words::<4>(numbers, row, block, bits),
+        Bits::Four => unpack_words::<8>(numbers, row, block, bits),
     }
 }
 
 /// `N` numbers a word; a constant, so that the loop over them becomes vectors.
-fn unpack_words<const N: usize>(numbers: &mut Vec<f32>, scale: f32, words: &[i32], bits: Bits) {
+#[inline(always)]
+fn unpack_words<const N: usize>(numbers: &mut [f32], row: &[i32], block: usize, bits: Bits) {
     let (width, zero) = (32 / N, bits.zero() as i32);
-    for word in words {
-        let word = word.cast_unsigned();
-        let mut out = [0.0; N];
-        for (index, out) in out.iter_mut().enumerate() {
-            let stored = (word >> (index * width)) & (u32::MAX >> (32 - width));
-            *out = scale * (stored as i32 - zero) as f32;
+    let (words, scales) = row.split_at(bits.blocks(row.len()) * width);
+    let (numbers, ragged) = numbers.as_chunks_mut::<BLOCK>();
+    assert!(ragged.is_empty(), "blocks are whole");
+    let words = &words[block * width..][..numbers.len() * width];
+    let words = words.chunks_exact(width);
+    for (block, (numbers, words)) in (block..).zip(numbers.iter_mut().zip(words)) {
+        let half = scales[block / 2].cast_unsigned() >> (block % 2 * 16);
+        let scale = f32::from_bits(half << 16);
+        for (word, out) in words.iter().zip(numbers.as_chunks_mut::<N>().0) {
+            for (index, out) in out.iter_mut().enumerate() {
+                let stored = (word.cast_unsigned() >> (index * width)) & (u32::MAX >> (32 - width));
+                *out = scale * (stored.cast_signed() - zero) as f32;
+            }
         }
-        numbers.extend_from_slice(&out);
     }
 }
 
@@ -149,8 +160,8 @@ mod tests {
         assert_eq!(words.len(), bits.words(numbers.len()));
         let blocks = numbers.len().div_ceil(BLOCK);
         assert_eq!(bits.blocks(words.len()), blocks);
-        let mut back = Vec::new();
-        unpack_onto(&mut back, &words, 0..blocks * BLOCK, bits);
+        let mut back = vec![0.0; blocks * BLOCK];
+        unpack(&mut back, &words, 0, bits);
         let filled = back.split_off(numbers.len());
         assert!(filled.iter().all(|&x| x == 0.0), "filled up with zeros");
         back
