@@ -32,6 +32,7 @@ fn help_of_the_program() {
       plan         What a run takes before it is begun: memory by part, steps, tokens, operations, time
       generate     Answer one question about a picture, or about several
       chat         Ask questions about a picture, one after the other
+      serve        Serve a model over HTTP, for OpenAI's clients and for a browser
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
       inspect      Look at a model
       probe        Show what training would see of some samples: ids, labels, losses, gradients

@@ -18,6 +18,7 @@ mod published;
 mod ranks;
 mod resume;
 mod runs;
+mod serve;
 mod sources;
 mod steps;
 mod support;

@@ -6,6 +6,7 @@ mod data;
 mod model;
 mod plan;
 mod runs;
+mod serve;
 mod train;
 mod values;
 
@@ -20,6 +21,7 @@ pub use data::{DataBench, DataCommand, RunArgs};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use runs::{RunsArgs, RunsCommand};
+pub use serve::ServeArgs;
 pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
@@ -86,6 +88,14 @@ pub enum Command {
         #[command(flatten)]
         model: ModelArgs,
     },
+    /// Serve a model over HTTP, for OpenAI's clients and for a browser
+    ///
+    /// When it is ready it prints `serving NAME on http://HOST:PORT`. Answers are made one at a time; requests
+    /// wait in a queue. Pictures are sent as data URIs: addresses are not fetched. With a key, all but / and
+    /// /health wants it. Bound to loopback, it answers only requests to localhost and loopback addresses, and
+    /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
+    /// go on for a while; a second Ctrl-C ends it at once.
+    Serve(ServeArgs),
     /// Write a checkpoint anew: other numbers, other shards, parts put together
     ///
     /// FROM is a model folder, a run's, a checkpoint of a run (RUN/checkpoints/STAGE/STEP), or a training

@@ -11,6 +11,7 @@ mod mask;
 mod plan;
 mod probe;
 mod runs;
+mod serve;
 mod train;
 
 use std::io::Write;
@@ -52,6 +53,7 @@ pub fn run(args: Args) -> Result<Done> {
             dump_logits: dump_logits.as_deref(),
         })?,
         Command::Chat { model } => chat::run(&model)?,
+        Command::Serve(args) => return serve::run(args),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
         Command::Inspect {
             command: InspectCommand::Model { folder, json },

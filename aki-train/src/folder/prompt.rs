@@ -65,8 +65,8 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Request`] if it is empty, if there are not as many pictures as `<image>`, or if the
-    /// text is longer than the model can take.
+    /// [`TrainError::Request`] if it is empty, or if there are not as many pictures as `<image>`;
+    /// [`TrainError::TooLong`] if the text is longer than the model can take.
     pub fn prepared(
         &self,
         sequence: Sequence,
@@ -117,12 +117,14 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Request`] if it is too long.
+    /// [`TrainError::TooLong`] if not.
     pub fn check_length(&self, what: &str, len: usize) -> Result<(), TrainError> {
         match self.config.model.language.max_position_embeddings {
-            Some(longest) if len > longest => Err(TrainError::Request(format!(
-                "{what} has {len} tokens, and the model takes {longest}"
-            ))),
+            Some(longest) if len > longest => Err(TrainError::TooLong {
+                what: what.to_owned(),
+                len,
+                longest,
+            }),
             _ => Ok(()),
         }
     }
