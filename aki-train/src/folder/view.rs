@@ -419,44 +419,4 @@ mod tests {
         assert!(told(None, MOST_VALUES + 1).starts_with("0 layers"));
         assert!(told(Some(&[]), 1).starts_with("0 layers"));
     }
-
-    #[test]
-    fn explore() {
-        let device = Device::flex();
-        let folder = ModelFolder::load(Path::new("/tmp/easy-vqa"), None, &device).unwrap();
-        let mut out = Vec::new();
-        for (n, q, a) in [
-            (1, "what is the red shape?", "triangle"),
-            (2, "what is the color of the triangle?", "red"),
-            (3, "what shape is in the image?", "circle"),
-            (4, "does the image not contain a rectangle?", "yes"),
-            (5, "is there a green shape in the image?", "no"),
-        ] {
-            let picture =
-                Picture::open(format!("/tmp/easy-vqa/examples/{n}.png").as_ref()).unwrap();
-            for policy in [Policy::Mma, Policy::Causal] {
-                let v = folder
-                    .view(
-                        &[message(Role::User, q, 1)],
-                        Some(a),
-                        &[&picture],
-                        policy,
-                        None,
-                    )
-                    .unwrap();
-                let list = |d: &TensorData| d.iter::<f32>().collect::<Vec<_>>();
-                out.push(serde_json::json!({
-                    "n": n, "policy": format!("{policy:?}"),
-                    "words": v.words.iter().map(|w| (w.text.clone(), format!("{:?}", w.part))).collect::<Vec<_>>(),
-                    "of_media": list(&v.of_media), "of_words": list(&v.of_words), "sources": list(&v.sources),
-                    "shape": v.of_media.shape().as_slice().to_vec(),
-                }));
-            }
-        }
-        std::fs::write(
-            "/tmp/page-explore.json",
-            serde_json::to_string(&out).unwrap(),
-        )
-        .unwrap();
-    }
 }
