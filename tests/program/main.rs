@@ -12,6 +12,7 @@ mod golden;
 mod help;
 mod import;
 mod lora;
+mod page;
 mod plan;
 mod precision;
 mod published;
