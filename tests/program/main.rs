@@ -14,6 +14,7 @@ mod golden;
 mod help;
 mod import;
 mod lora;
+mod page;
 mod plan;
 mod precision;
 mod published;

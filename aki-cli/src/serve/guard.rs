@@ -5,10 +5,12 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{ApiError, State, body};
+use super::{ApiError, State, body, page};
 
-/// What needs no key: that it is well, and the page, which asks for the key.
-const OPEN: [&str; 2] = ["/", "/health"];
+/// Whether it needs no key: that it is well, and the page, which asks for the key.
+fn is_open(path: &str) -> bool {
+    path == "/health" || page::is_part(path)
+}
 
 /// Lets a request pass, or answers it with 403, 401 or 503.
 pub async fn guard(
@@ -31,7 +33,7 @@ fn check(state: &State, request: &Request) -> Result<(), ApiError> {
         check_host(headers)?;
     }
     check_origin(headers)?;
-    if !OPEN.contains(&path) {
+    if !is_open(path) {
         check_key(state, headers)?;
         if state.is_stopping() && path != "/metrics" {
             return Err(ApiError::stopping());

@@ -1,10 +1,11 @@
 //! `aki serve`: a model behind HTTP, as OpenAI's clients ask for it.
 //!
 //! `worker` is the thread that has the model, and its queue; `chat` answers conversations, `models` says
-//! what is served, `page` is for people. On a request's way in, `connections` holds clients to their time,
+//! what is served, `page` is for people and `attention` shows it who looks at whom. On a request's way in, `connections` holds clients to their time,
 //! `record` tells and counts, `guard` says who may ask, `body` and `fields` read what was sent, `picture` looks
 //! at pictures before they are decoded.
 
+mod attention;
 mod body;
 mod chat;
 mod connections;
@@ -102,7 +103,8 @@ async fn serve(model: ModelFolder, settings: Settings, stop: &Arc<Notify>) -> Re
 
 fn router(state: State) -> Router {
     Router::new()
-        .route("/", get(page::page))
+        .merge(page::routes())
+        .route("/api/attention", post(attention::attention))
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route("/v1/models", get(models::list))

@@ -2,6 +2,7 @@
 
 mod config;
 mod prompt;
+mod view;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use aki_model::{Aki, weights};
 use burn::tensor::{DType, Device};
 
 pub use config::FolderConfig;
+pub use view::{Part, View, Word};
 
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint};

@@ -2,7 +2,7 @@
 
 use aki_data::{Message, Picture, Role, Sequence};
 use aki_model::MediaSpan;
-use aki_model::attention::{AttentionLayout, Document};
+use aki_model::attention::{AttentionLayout, Document, Policy};
 use aki_model::generate::Prompt;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -76,6 +76,16 @@ impl ModelFolder {
         sequence: Sequence,
         pictures: &[&Picture],
     ) -> Result<Prompt, TrainError> {
+        self.prepared_under(self.config.attention, sequence, pictures)
+    }
+
+    /// As [`Self::prepared`], under another rule than the model's own.
+    pub(super) fn prepared_under(
+        &self,
+        policy: Policy,
+        sequence: Sequence,
+        pictures: &[&Picture],
+    ) -> Result<Prompt, TrainError> {
         let (len, places) = (sequence.input_ids.len(), sequence.media.len());
         if len == 0 {
             return Err(TrainError::Request("the prompt is empty".to_owned()));
@@ -92,7 +102,7 @@ impl ModelFolder {
             media: sequence.media.clone(),
             question_end: sequence.question_end,
         };
-        let layout = AttentionLayout::from_spans(self.config.attention, len, &[vec![document]])
+        let layout = AttentionLayout::from_spans(policy, len, &[vec![document]])
             .map_err(|error| TrainError::Request(error.to_string()))?;
         let span = |(picture, tokens)| MediaSpan {
             row: 0,

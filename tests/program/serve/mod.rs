@@ -5,4 +5,4 @@ mod guards;
 mod openai;
 mod queue;
 mod refusals;
-mod server;
+pub mod server;

@@ -1,7 +1,7 @@
 //! `/v1/chat/completions`.
 
 mod answer;
-mod messages;
+pub(super) mod messages;
 mod request;
 mod response;
 mod stream;
