@@ -9,7 +9,7 @@ use aki_model::generate::{GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::language::LanguageConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
-use aki_model::weights::{Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
+use aki_model::weights::{Bits, Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
 use aki_train::folder::ModelFolder;
 use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
@@ -89,6 +89,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let object = json!({
             "device": device_name,
             "dtype": name_of(args.dtype),
+            "bits": args.bits.map(|bits| Bits::from(bits).count()),
             "weights_read": weights,
             "prefill_seconds": prefill,
             "decode_seconds_per_token": decode,
@@ -100,8 +101,11 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     }
     writeln!(
         out,
-        "{device_name}, {}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
+        "{device_name}, {}{}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
         name_of(args.dtype),
+        args.bits
+            .map(|bits| format!(", matrices in {} bits", Bits::from(bits).count()))
+            .unwrap_or_default(),
         weights as f64 / 1e6,
         args.batch,
         args.runs
