@@ -1,7 +1,6 @@
 //! `aki bench generate`: prefill and decoding of a model, and decoding's share of what memory gives.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use aki_model::AkiConfig;
@@ -10,7 +9,7 @@ use aki_model::generate::{GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::language::LanguageConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
-use aki_model::weights::{Checkpoint, Conversion, Parameter, load};
+use aki_model::weights::{Bits, Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
 use aki_train::folder::ModelFolder;
 use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
@@ -30,14 +29,14 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         (model.aki, model.config.model, held, vocabulary)
     } else {
         let config = drawn(args)?;
-        let folder = tempfile::tempdir()?;
+        let how = args.bits.map(|bits| Quantization::new(bits.into()));
+        let held = match &how {
+            Some(how) => config.packed_parameters(how),
+            None => config.parameters(),
+        };
+        let aki = model(&config, how.as_ref(), dtype, &device)?;
         let vocabulary = config.language.vocab_size;
-        (
-            model(&config, folder.path(), dtype, &device)?,
-            config.clone(),
-            config.parameters(),
-            vocabulary,
-        )
+        (aki, config, held, vocabulary)
     };
     let len = args.prompt;
     let document = Document {
@@ -90,6 +89,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let object = json!({
             "device": device_name,
             "dtype": name_of(args.dtype),
+            "bits": args.bits.map(|bits| Bits::from(bits).count()),
             "weights_read": weights,
             "prefill_seconds": prefill,
             "decode_seconds_per_token": decode,
@@ -101,8 +101,11 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     }
     writeln!(
         out,
-        "{device_name}, {}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
+        "{device_name}, {}{}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
         name_of(args.dtype),
+        args.bits
+            .map(|bits| format!(", matrices in {} bits", Bits::from(bits).count()))
+            .unwrap_or_default(),
         weights as f64 / 1e6,
         args.batch,
         args.runs
@@ -162,14 +165,15 @@ fn drawn(args: &BenchGenerate) -> Result<AkiConfig> {
     Ok(config)
 }
 
-/// Draws weights to disk and reads them as a checkpoint's are read, since how they lie in memory decides
-/// how fast they are used.
+/// Draws weights to disk, packs them there if asked to, and reads them as a checkpoint's are read, since
+/// how they lie in memory decides how fast they are used.
 fn model(
     config: &AkiConfig,
-    folder: &Path,
+    how: Option<&Quantization>,
     dtype: DType,
     device: &Device,
 ) -> Result<aki_model::Aki> {
+    let [plain, packed] = [tempfile::tempdir()?, tempfile::tempdir()?];
     let conversion = Conversion {
         config,
         source: None,
@@ -178,9 +182,21 @@ fn model(
         shard_size: None,
         seed: 1,
     };
-    conversion.write(folder)?;
-    let aki = config.undrawn(config.language.vocab_size, device);
-    Ok(load(aki, &Checkpoint::open(folder)?, None)?)
+    conversion.write(plain.path())?;
+    let undrawn = config.undrawn(config.language.vocab_size, device);
+    let plain = Checkpoint::open(plain.path())?;
+    let Some(&how) = how else {
+        return Ok(load(undrawn, &plain, None)?);
+    };
+    let quantize = Quantize {
+        config,
+        source: &plain,
+        how,
+        shard_size: None,
+    };
+    quantize.write(packed.path())?;
+    let packed = Checkpoint::open(packed.path())?;
+    Ok(load(undrawn.packed(&how), &packed, None)?)
 }
 
 /// Places that a thread reads from in turn: one stream alone waits for memory more than it reads.

@@ -16,6 +16,8 @@ mod flex;
 mod ops;
 mod rows;
 mod scale;
+#[cfg(feature = "flex")]
+mod vector;
 
 use burn::backend::Dispatch;
 use burn::module::{Module, Param, ParamId};
@@ -102,10 +104,11 @@ impl PackedMatrix {
         let device = words.device();
         let ([to, line], from) = (words.dims(), self.from);
         let words: Vec<i32> = words.inner().into_data().iter::<i32>().collect();
-        let mut numbers = Vec::with_capacity(to * from + BLOCK);
-        for (number, row) in (1..).zip(words.chunks_exact(line)) {
-            blocks::unpack_onto(&mut numbers, row, 0..from, self.bits);
-            numbers.truncate(number * from);
+        let mut numbers = Vec::with_capacity(to * from);
+        let mut whole = vec![0.0; from.next_multiple_of(BLOCK)];
+        for row in words.chunks_exact(line) {
+            blocks::unpack(&mut whole, row, 0, self.bits);
+            numbers.extend_from_slice(&whole[..from]);
         }
         let data = TensorData::new(numbers, [to, from]);
         Tensor::<2>::from_data(data, (&device, DType::F32)).transpose()
@@ -167,10 +170,11 @@ mod tests {
         assert!(off <= tolerance, "{off}");
     }
 
-    /// On the CPU sizes on both sides of its kernel's tile.
+    /// On the CPU sizes on both sides of its kernels' tiles, and all numbers of rows that have one.
     #[test]
     fn products_and_gradients_are_those_of_the_unpacked_matrix() {
-        let sizes = [(72, 37, 3), (32, 5, 1), (1056, 530, 12)];
+        let mut sizes = vec![(72, 37, 3), (32, 5, 1), (1056, 530, 12)];
+        sizes.extend((1..=9).map(|rows| (200 + 33 * rows, 70, rows)));
         for (device, sizes) in devices().into_iter().zip([&sizes[..], &sizes[..1]]) {
             for &(from, to, rows) in sizes {
                 for bits in [Bits::Eight, Bits::Four] {
@@ -205,18 +209,41 @@ mod tests {
     #[test]
     fn half_precision_is_summed_in_f32() {
         let device = Device::flex();
-        let weight = Tensor::from_data(random([64, 40]), &device);
-        let packed = PackedMatrix::new(weight, Bits::Eight);
-        let x = Tensor::<2>::from_data(random([9, 64]), &device).cast(FloatDType::BF16);
-        let y = packed.product(x.clone());
-        assert_eq!(y.dtype(), DType::BF16);
-        let expected = x.cast(FloatDType::F32).matmul(packed.unpacked());
-        // Half a step of bf16, of each number.
-        for (y, expected) in numbers(y).into_iter().zip(numbers(expected)) {
-            assert!(
-                (y - expected).abs() <= expected.abs() / 256.0 + 1e-6,
-                "{y} {expected}"
-            );
+        let weight: Tensor<2> = Tensor::from_data(random([64, 40]), &device);
+        for (half, steps) in [(FloatDType::BF16, 256.0), (FloatDType::F16, 2048.0)] {
+            for (rows, bits) in [(9, Bits::Eight), (3, Bits::Four), (1, Bits::Eight)] {
+                let packed = PackedMatrix::new(weight.clone(), bits);
+                let x = Tensor::<2>::from_data(random([rows, 64]), &device).cast(half);
+                let y = packed.product(x.clone());
+                assert_eq!(y.dtype(), DType::from(half));
+                let expected = x.cast(FloatDType::F32).matmul(packed.unpacked());
+                // Half a step of the half precision, of each number.
+                for (y, expected) in numbers(y).into_iter().zip(numbers(expected)) {
+                    assert!(
+                        (y - expected).abs() <= expected.abs() / steps + 2e-6,
+                        "{y} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let device = Device::flex();
+        let weight: Tensor<2> = Tensor::from_data(random([1056, 530]), &device);
+        for bits in [Bits::Eight, Bits::Four] {
+            let packed = PackedMatrix::new(weight.clone(), bits);
+            for rows in [1, 5, 12] {
+                let x = Tensor::<2>::from_data(random([rows, 1056]), &device);
+                let [one, three] = [1, 3].map(|threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                    let y = pool.build().unwrap().install(|| packed.product(x.clone()));
+                    numbers(y).into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                });
+                assert_eq!(one, three, "{bits:?}, {rows} rows");
+            }
         }
     }
 }
