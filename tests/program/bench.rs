@@ -170,18 +170,18 @@ fn generation_is_timed() {
     assert_eq!(packed["weights_read"], said["weights_read"]);
     // Rows of 32 numbers take 4 words and one of scales in 4 bits, and those of the head 8 and one in 8;
     // rows of 48 are filled up to two blocks.
-    let words = (96 + 32 + 2 * 48) * 5 + 32 * 9 + 64 * 9;
+    let words: u64 = (96 + 32 + 2 * 48) * 5 + 32 * 9 + 64 * 9;
     let bytes = |said: &Value| {
         let [rate, seconds] = ["bytes_per_second", "decode_seconds_per_token"]
             .map(|key| said[key].as_f64().expect(key));
-        (rate * seconds).round()
+        (rate * seconds).round() as u64
     };
     // Norms, biases and the head's added rows are plain.
-    let plain = f64::from(96 + 64 + 64 + 2);
-    assert_eq!(bytes(&packed), 4.0 * (f64::from(words) + plain));
+    let plain = 96 + 64 + 64 + 2;
+    assert_eq!(bytes(&packed), 4 * (words + plain));
     assert_eq!(
         bytes(&said),
-        4.0 * said["weights_read"].as_f64().expect("a number")
+        4 * said["weights_read"].as_u64().expect("a number")
     );
     let args = [&args[..4], &["--hidden", "30", "--heads", "4"]].concat();
     let refused = Workplace::new().aki(&args).refused();

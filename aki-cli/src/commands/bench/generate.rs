@@ -69,19 +69,8 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     });
-    // A token reads all of the language model but the embedding, of which it looks up a row.
-    let language = &config.language;
-    let is_read = |parameter: &&Parameter| {
-        let embedding = parameter.path.contains("embed_tokens") && !language.tie_word_embeddings;
-        parameter.path.starts_with("lang_model.") && !embedding
-    };
-    let plain = config.parameters();
-    let weights: usize = plain.iter().filter(is_read).map(Parameter::len).sum();
-    let bytes = held.iter().filter(is_read).map(|parameter| {
-        let number = if parameter.packed { DType::I32 } else { dtype };
-        parameter.len() * number.size()
-    });
-    let rate = bytes.sum::<usize>() as f64 / decode;
+    let (weights, bytes) = read_a_token(&config, &held, dtype);
+    let rate = bytes as f64 / decode;
     let memory = bandwidth();
     let rows = args.batch as f64;
     let mut out = std::io::stdout();
@@ -126,6 +115,23 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         _ => writeln!(out)?,
     }
     Ok(())
+}
+
+/// The weights that a token reads, and their bytes as they are `held`: all of the language model but the
+/// embedding, of which it looks up a row.
+fn read_a_token(config: &AkiConfig, held: &[Parameter], dtype: DType) -> (usize, usize) {
+    let tied = config.language.tie_word_embeddings;
+    let is_read = |parameter: &&Parameter| {
+        let embedding = parameter.path.contains("embed_tokens") && !tied;
+        parameter.path.starts_with("lang_model.") && !embedding
+    };
+    let plain = config.parameters();
+    let weights = plain.iter().filter(is_read).map(Parameter::len);
+    let bytes = held.iter().filter(is_read).map(|parameter| {
+        let number = if parameter.packed { DType::I32 } else { dtype };
+        parameter.len() * number.size()
+    });
+    (weights.sum(), bytes.sum())
 }
 
 /// A language model of the shape asked for, with as little as possible beside it.
