@@ -125,28 +125,42 @@ fn pack_block(numbers: &[f32; BLOCK], bits: Bits, words: &mut [i32]) -> bf16 {
 #[inline(always)]
 pub fn unpack(numbers: &mut [f32], row: &[i32], block: usize, bits: Bits) {
     match bits {
-        Bits::Eight => unpack_words::<4>(numbers, row, block, bits),
-        Bits::Four => unpack_words::<8>(numbers, row, block, bits),
+        Bits::Eight => unpack_blocks::<8, 32>(numbers, row, bits, block, |stored, bytes| {
+            *stored = *bytes;
+        }),
+        Bits::Four => unpack_blocks::<4, 16>(numbers, row, bits, block, |stored, bytes| {
+            for (two, byte) in stored.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+                *two = [byte & 15, byte >> 4];
+            }
+        }),
     }
 }
 
-/// `N` numbers a word; a constant, so that the loop over them becomes vectors.
+/// `WORDS` words a block, which is also the bits of a number. Bytes at a time, so that loops over constant
+/// ranges become vectors.
 #[inline(always)]
-fn unpack_words<const N: usize>(numbers: &mut [f32], row: &[i32], block: usize, bits: Bits) {
-    let (width, zero) = (32 / N, bits.zero() as i32);
-    let (words, scales) = row.split_at(bits.blocks(row.len()) * width);
+fn unpack_blocks<const WORDS: usize, const BYTES: usize>(
+    numbers: &mut [f32],
+    row: &[i32],
+    bits: Bits,
+    block: usize,
+    read: impl Fn(&mut [u8; BLOCK], &[u8; BYTES]),
+) {
+    let zero = 1 << (WORDS - 1);
+    let (words, scales) = row.split_at(bits.blocks(row.len()) * WORDS);
     let (numbers, ragged) = numbers.as_chunks_mut::<BLOCK>();
     assert!(ragged.is_empty(), "blocks are whole");
-    let words = &words[block * width..][..numbers.len() * width];
-    let words = words.chunks_exact(width);
+    let words = &words.as_chunks::<WORDS>().0[block..][..numbers.len()];
     for (block, (numbers, words)) in (block..).zip(numbers.iter_mut().zip(words)) {
         let half = scales[block / 2].cast_unsigned() >> (block % 2 * 16);
         let scale = f32::from_bits(half << 16);
-        for (word, out) in words.iter().zip(numbers.as_chunks_mut::<N>().0) {
-            for (index, out) in out.iter_mut().enumerate() {
-                let stored = (word.cast_unsigned() >> (index * width)) & (u32::MAX >> (32 - width));
-                *out = scale * (stored.cast_signed() - zero) as f32;
-            }
+        let (mut bytes, mut stored) = ([0; BYTES], [0; BLOCK]);
+        for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
+        }
+        read(&mut stored, &bytes);
+        for (number, stored) in numbers.iter_mut().zip(stored) {
+            *number = scale * (i32::from(stored) - zero) as f32;
         }
     }
 }

@@ -92,15 +92,19 @@ impl WithSimd for DotPacked<'_> {
 impl DotPacked<'_> {
     #[inline(always)]
     fn dot<const BITS: usize, const IN_WORD: usize>(self) {
-        let rows = self.words.chunks_exact(self.line);
-        for (row, out) in rows.zip(self.out.chunks_exact_mut(self.x.len())) {
-            let (words, scales) = row.split_at(self.bits.blocks(self.line) * BITS);
-            // As many sums as the registers hold. For more inputs the row is read again, from the
-            // nearest cache.
-            for (x, out) in self.x.chunks(2).zip(out.chunks_mut(2)) {
+        let inputs = self.x.len();
+        // As many inputs at a time as the registers have room for sums of. They stay in the nearest cache,
+        // and the rows, for the next ones, in the one behind it.
+        for (pair, x) in self.x.chunks(2).enumerate() {
+            let rows = self.words.chunks_exact(self.line);
+            for (row, out) in rows.zip(self.out.chunks_exact_mut(inputs)) {
+                let (words, scales) = row.split_at(self.bits.blocks(self.line) * BITS);
+                let out = &mut out[2 * pair..];
                 match x {
-                    [a] => out.copy_from_slice(&dots::<1, BITS, IN_WORD>([a], words, scales)),
-                    [a, b] => out.copy_from_slice(&dots::<2, BITS, IN_WORD>([a, b], words, scales)),
+                    [a] => out[0] = dots::<1, BITS, IN_WORD>([a], words, scales)[0],
+                    [a, b] => {
+                        out[..2].copy_from_slice(&dots::<2, BITS, IN_WORD>([a, b], words, scales));
+                    }
                     _ => unreachable!("chunks of one or two"),
                 }
             }
@@ -135,6 +139,8 @@ fn dots<const M: usize, const BITS: usize, const IN_WORD: usize>(
         let x: [_; M] = std::array::from_fn(|m| &x[m][at..=at + IN_WORD]);
         add_products::<M, BITS, IN_WORD>(&mut totals, x, &words, &all[..scales_in_group]);
     }
+    // Else the compiler takes vectors of two lanes above, as the last of these sums are.
+    let totals = std::hint::black_box(totals);
     // By halves, which is how vectors add up.
     totals.map(|mut total| {
         let mut half = LANES / 2;
