@@ -212,6 +212,23 @@ fn a_saved_json_is_the_same() {
     assert_eq!(saved.decode_marked(&ids).expect("text"), text);
 }
 
+/// The training set's own begins every text with `<s>`, and so must what was trained with it when it is used.
+#[test]
+fn a_saved_tokenizer_begins_texts_as_before() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../assets/easy-vqa/tokenizer.json");
+    let tokenizer = Tokenizer::from_file(&file).expect("a tokenizer");
+    assert!(tokenizer.special().bos.is_some());
+    let copy = tempfile::tempdir().expect("a folder");
+    tokenizer.save(copy.path()).expect("saving");
+    let saved = Tokenizer::open(copy.path()).expect("what was saved");
+    assert_eq!(saved.special(), tokenizer.special());
+    // Folders written before that was so name no token at all.
+    let silent = r#"{"added_tokens_decoder": {}, "additional_special_tokens": []}"#;
+    std::fs::write(copy.path().join("tokenizer_config.json"), silent).expect("writing");
+    let saved = Tokenizer::open(copy.path()).expect("what was saved");
+    assert_eq!(saved.special(), tokenizer.special());
+}
+
 #[test]
 fn bytes_come_as_whole_characters() {
     let folder = qwen();

@@ -1,5 +1,6 @@
 //! AKI: vision tower, resampler (or projector) and language model put together.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -8,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, KvCache};
 use crate::language::{LanguageConfig, LanguageModel, Scores};
+use crate::linear::{Bits, Linear};
 use crate::projector::{MlpProjector, ProjectorConfig};
 use crate::resampler::{PerceiverResampler, ResamplerConfig};
 use crate::vision::{VisionConfig, VisionTower};
-use crate::weights::Projections;
+use crate::weights::{Projections, Quantization};
 
 /// Shape of an [`Aki`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -279,6 +281,25 @@ impl Aki {
     /// How checkpoints hold the language model's fused matrices.
     pub fn projections(&self) -> Projections {
         self.lang_model.projections()
+    }
+
+    /// The network with its matrices packed as `how` says. One whose weights nobody has read yet stays so,
+    /// for packed weights to be loaded into ([`load`](crate::weights::load)). A packed network is for use:
+    /// gradients pass through packed matrices, and there are none in them.
+    #[must_use]
+    pub fn packed(mut self, how: &Quantization) -> Self {
+        let packed = |bits: Bits| move |linear: Linear| linear.packed(bits);
+        let tower = self.vision_encoder;
+        self.vision_encoder = tower.map_linears(&mut packed(how.vision_encoder));
+        let connect = &mut packed(how.vision_tokenizer);
+        self.vision_tokenizer = match self.vision_tokenizer {
+            Connector::Resampler(it) => Connector::Resampler(it.map_linears(connect)),
+            Connector::Projector(it) => Connector::Projector(it.map_linears(connect)),
+        };
+        let blocks = |_: &str, linear: Linear| Ok::<_, Infallible>(linear.packed(how.blocks));
+        let Ok(language) = self.lang_model.map_linears(blocks);
+        self.lang_model = language.with_packed_head(how.head);
+        self
     }
 
     pub(crate) fn map_language(mut self, map: impl FnOnce(LanguageModel) -> LanguageModel) -> Self {

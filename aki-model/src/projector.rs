@@ -1,11 +1,11 @@
 //! The simpler way from patches to media tokens: one token a patch, through two linear layers.
 
 use burn::module::Module;
-use burn::nn::{Gelu, Linear, LinearConfig};
+use burn::nn::{Gelu, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::linear;
+use crate::linear::Linear;
 use crate::sizes::at_least_one;
 
 /// Shape of an [`MlpProjector`].
@@ -29,8 +29,12 @@ impl ProjectorConfig {
     /// Draws the weights for patches of width `d_vision` and a language model of width `d_model`.
     pub fn init(&self, d_vision: usize, d_model: usize, device: &Device) -> MlpProjector {
         MlpProjector {
-            linear_1: LinearConfig::new(d_vision, self.hidden_size).init(device),
-            linear_2: LinearConfig::new(self.hidden_size, d_model).init(device),
+            linear_1: LinearConfig::new(d_vision, self.hidden_size)
+                .init(device)
+                .into(),
+            linear_2: LinearConfig::new(self.hidden_size, d_model)
+                .init(device)
+                .into(),
         }
     }
 }
@@ -47,6 +51,15 @@ pub struct MlpProjector {
 }
 
 impl MlpProjector {
+    /// Each linear layer made into another.
+    #[must_use]
+    pub(crate) fn map_linears(self, change: &mut dyn FnMut(Linear) -> Linear) -> Self {
+        Self {
+            linear_1: change(self.linear_1),
+            linear_2: change(self.linear_2),
+        }
+    }
+
     /// A media token for each patch.
     ///
     /// # Shapes
@@ -54,7 +67,7 @@ impl MlpProjector {
     /// - `patches_npd`: `[pictures, patches, d_vision]`
     /// - output: `[pictures, patches, d_model]`
     pub fn forward(&self, patches_npd: Tensor<3>) -> Tensor<3> {
-        let hidden = linear(patches_npd, &self.linear_1);
-        linear(Gelu::new().forward(hidden), &self.linear_2)
+        let hidden = self.linear_1.forward(patches_npd);
+        self.linear_2.forward(Gelu::new().forward(hidden))
     }
 }

@@ -1,12 +1,12 @@
 //! The PerceiverResampler: any number of patches in, a fixed number of media tokens out.
 
 use burn::module::{Initializer, Module, Param};
-use burn::nn::{Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Gelu, LayerNorm, LayerNormConfig, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, mma_attention};
-use crate::linear;
+use crate::linear::Linear;
 use crate::sizes::{at_least_one, layers};
 
 /// Shape of a [`PerceiverResampler`]. Its width is the vision tower's.
@@ -54,7 +54,8 @@ impl ResamplerConfig {
     pub fn init(&self, d_vision: usize, d_model: usize, device: &Device) -> PerceiverResampler {
         let inner = self.heads * self.head_dim;
         let norm = || LayerNormConfig::new(d_vision).init(device);
-        let linear = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
+        let plain = |from, to| LinearConfig::new(from, to).with_bias(false).init(device);
+        let linear = |from, to| Linear::from(plain(from, to));
         let layer = |_| ResamplerLayer {
             attention: PerceiverAttention {
                 norm_media: norm(),
@@ -78,7 +79,7 @@ impl ResamplerConfig {
             .init([self.num_latents, d_vision], device),
             layers: (0..self.depth).map(layer).collect(),
             norm: norm(),
-            projection: LinearConfig::new(d_vision, d_model).init(device),
+            projection: LinearConfig::new(d_vision, d_model).init(device).into(),
         }
     }
 }
@@ -141,7 +142,25 @@ impl PerceiverResampler {
             x_nld = x_nld + y_nld;
             x_nld = x_nld.clone() + layer.feed_forward.forward(x_nld);
         }
-        linear(self.norm.forward(x_nld), &self.projection)
+        self.projection.forward(self.norm.forward(x_nld))
+    }
+}
+
+impl PerceiverResampler {
+    /// Each linear layer made into another.
+    #[must_use]
+    pub(crate) fn map_linears(mut self, change: &mut dyn FnMut(Linear) -> Linear) -> Self {
+        let layers = self.layers.into_iter().map(|mut layer| {
+            layer.attention.to_q = change(layer.attention.to_q);
+            layer.attention.to_kv = change(layer.attention.to_kv);
+            layer.attention.to_out = change(layer.attention.to_out);
+            layer.feed_forward.up = change(layer.feed_forward.up);
+            layer.feed_forward.down = change(layer.feed_forward.down);
+            layer
+        });
+        self.layers = layers.collect();
+        self.projection = change(self.projection);
+        self
     }
 }
 
@@ -159,25 +178,25 @@ impl PerceiverAttention {
             1,
         );
         let len = keys_nsd.dims()[1];
-        let kv = linear(keys_nsd, &self.to_kv);
+        let kv = self.to_kv.forward(keys_nsd);
         let inner = kv.dims()[2] / 2;
         let head_dim = inner / self.heads;
         let heads = |x: Tensor<3>, len: usize| {
             x.reshape([pictures, len, self.heads, head_dim])
                 .swap_dims(1, 2)
         };
-        let q_nhld = heads(linear(latents_nld, &self.to_q), latents);
+        let q_nhld = heads(self.to_q.forward(latents_nld), latents);
         let k_nhsd = heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len);
         let v_nhsd = heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len);
         let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
         let y_nld = y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]);
-        linear(y_nld, &self.to_out)
+        self.to_out.forward(y_nld)
     }
 }
 
 impl FeedForward {
     fn forward(&self, x_nld: Tensor<3>) -> Tensor<3> {
-        let hidden = linear(self.norm.forward(x_nld), &self.up);
-        linear(Gelu::new().forward(hidden), &self.down)
+        let hidden = self.up.forward(self.norm.forward(x_nld));
+        self.down.forward(Gelu::new().forward(hidden))
     }
 }

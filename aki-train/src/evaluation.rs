@@ -1,4 +1,4 @@
-//! Accuracy on the test set, by kind of question.
+//! Accuracy on a test set, and how likely the true answers were, by kind of question.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -55,6 +55,43 @@ impl Accuracy {
     }
 }
 
+/// How likely true answers were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Likelihood {
+    /// The sum of their tokens' cross entropies, those of the tokens that end them among them.
+    pub loss: f64,
+    /// Their tokens.
+    pub tokens: usize,
+}
+
+impl Likelihood {
+    /// The mean number of tokens that would have been as likely; 1 is certainty.
+    pub fn perplexity(self) -> f64 {
+        (self.loss / self.tokens.max(1) as f64).exp()
+    }
+}
+
+/// What a model's answers to a test set come to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// How many were right.
+    pub accuracy: Accuracy,
+    /// How likely the true ones were, by kind.
+    pub likelihood: BTreeMap<String, Likelihood>,
+}
+
+impl Evaluation {
+    /// How likely the true answers were, over all kinds.
+    pub fn likelihood_of_all(&self) -> Likelihood {
+        let sum = |sum: Likelihood, kind: &Likelihood| Likelihood {
+            loss: sum.loss + kind.loss,
+            tokens: sum.tokens + kind.tokens,
+        };
+        let kinds = self.likelihood.values();
+        kinds.fold(Likelihood::default(), sum)
+    }
+}
+
 /// Asks every question of the loader. An answer is right if greedy decoding gives exactly the true
 /// one and stops.
 ///
@@ -68,25 +105,30 @@ pub fn evaluate(
     loader: &Loader<Samples>,
     interrupter: &Interrupter,
     mut progress: impl FnMut(usize),
-) -> Result<Option<Accuracy>, TrainError> {
-    let mut accuracy = Accuracy::default();
+) -> Result<Option<Evaluation>, TrainError> {
+    let mut evaluation = Evaluation::default();
     let mut batches = loader.iter();
     while let Some(batch) = batches.next() {
         if interrupter.should_stop() {
             return Ok(None);
         }
         let batch = batch.map_err(|error| TrainError::Learner(error.to_string()))?;
-        let exact = score(aki, &batch, 1.0).exact();
-        for (document, right) in batch.batch.documents.iter().zip(exact) {
-            accuracy
-                .kinds
-                .entry(document.kind.clone())
-                .or_default()
-                .count(right);
+        let scores = score(aki, &batch, 1.0);
+        let losses = scores.tokens.losses.clone().into_data();
+        let mut losses = losses.iter::<f64>();
+        let (documents, exact) = (&batch.batch.documents, scores.exact());
+        for ((document, right), &labels) in documents.iter().zip(exact).zip(&scores.document_labels)
+        {
+            let kind = || document.kind.clone();
+            let tally = evaluation.accuracy.kinds.entry(kind()).or_default();
+            tally.count(right);
+            let likelihood = evaluation.likelihood.entry(kind()).or_default();
+            likelihood.loss += losses.by_ref().take(labels).sum::<f64>();
+            likelihood.tokens += labels;
         }
         progress(batches.progress().items_processed);
     }
-    Ok(Some(accuracy))
+    Ok(Some(evaluation))
 }
 
 /// What one gets by answering every question with its kind's most frequent answer in `train`.

@@ -34,6 +34,8 @@ fn help_of_the_program() {
       chat         Talk about pictures: each question sees those before it, and their answers
       doctor       What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
+      quantize     Write a model anew with its matrices in 8 or 4 bits a number
+      eval         Measure a model: the share of right answers, and the perplexity of the true ones
       inspect      Look at a model
       probe        Show what training would see of some samples: ids, labels, losses, gradients
       mask         Draw who may look at whom in a prompt

@@ -17,6 +17,7 @@ mod lora;
 mod plan;
 mod precision;
 mod published;
+mod quantize;
 mod ranks;
 mod resume;
 mod runs;

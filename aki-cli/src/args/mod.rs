@@ -3,8 +3,10 @@
 mod bench;
 mod convert;
 mod data;
+mod eval;
 mod model;
 mod plan;
+mod quantize;
 mod runs;
 mod train;
 mod values;
@@ -17,8 +19,10 @@ use clap_complete::Shell;
 pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape, BenchTrain};
 pub use convert::ConvertArgs;
 pub use data::{DataBench, DataCommand, RunArgs};
+pub use eval::{Benchmark, EvalArgs};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
+pub use quantize::QuantizeArgs;
 pub use runs::{RunsArgs, RunsCommand};
 pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
@@ -119,6 +123,14 @@ pub enum Command {
         #[command(flatten)]
         how: ConvertArgs,
     },
+    /// Write a model anew with its matrices in 8 or 4 bits a number
+    ///
+    /// They lie in blocks of 32 numbers with a scale each. What is written is a model folder like any other, for use and not for training; `aki convert` unpacks
+    /// it. With 4 bits the decoder's blocks get them, and the language head, the vision tower and the
+    /// resampler or projector 8. Embeddings, norms and biases stay as they are.
+    Quantize(QuantizeArgs),
+    /// Measure a model: the share of right answers, and the perplexity of the true ones
+    Eval(EvalArgs),
     /// Look at a model
     Inspect {
         #[command(subcommand)]

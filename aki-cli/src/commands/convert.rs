@@ -13,10 +13,11 @@ use aki_model::weights::{Checkpoint, Conversion, WeightsError};
 use aki_train::checkpoint::Checkpoint as Trained;
 use aki_train::folder::{FolderConfig, ModelFolder, Stored, find};
 use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::DType;
 
+use super::new_folder::NewFolder;
 use crate::args::ConvertArgs;
 use crate::device::DeviceChoice;
-use crate::signals;
 
 /// What OpenAI's CLIP takes from each channel, and divides it by.
 const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -30,6 +31,8 @@ struct Plan {
     /// In place of a source, a checkpoint of a run.
     trained: Option<Trained>,
     new_parts: bool,
+    /// What the numbers become where nothing is asked; none keeps what they are.
+    dtype: Option<DType>,
 }
 
 pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
@@ -38,17 +41,7 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         [out] => (None, out),
         _ => bail!("one folder or two are expected"),
     };
-    let empty = std::fs::read_dir(out).map_or(!out.exists(), |mut files| files.next().is_none());
-    ensure!(
-        out.file_name().is_some(),
-        "{} is no name for a new folder; name another",
-        out.display()
-    );
-    ensure!(
-        empty,
-        "{} exists already; name another folder",
-        out.display()
-    );
+    NewFolder::check(out)?;
     ensure!(
         (how.latents.is_none() && !how.projector) || (from.is_none() && how.random.is_none()),
         "--latents and --projector are for a start from --vision and --language"
@@ -62,24 +55,9 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         (Some(from), None) => existing(from, how)?,
         (None, None) => start(how)?,
     };
-    // Everything is written beside the folder and gets its name when it is whole.
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(parent)
-        .with_context(|| format!("cannot create {}", parent.display()))?;
-    let partial = tempfile::Builder::new()
-        .prefix(".aki-convert-")
-        .tempdir_in(parent)
-        .with_context(|| format!("cannot write to {}", parent.display()))?;
-    let remains = partial.path().to_owned();
-    signals::on_first(move || {
-        let _gone = std::fs::remove_dir_all(&remains);
-        std::process::exit(i32::from(signals::exit_code()));
-    })?;
-    ModelFolder::begin(partial.path(), &plan.config, &plan.tokenizer)?;
-    let unpacked = partial.path().join("unpacked");
+    let new = NewFolder::begin(out)?;
+    ModelFolder::begin(new.path(), &plan.config, &plan.tokenizer)?;
+    let unpacked = new.path().join("unpacked");
     let source = match &plan.trained {
         Some(trained) => Some(unpack(trained, &plan.config, &unpacked)?),
         None => plan.source,
@@ -88,36 +66,24 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
         config: &plan.config.model,
         source: source.as_ref(),
         new_parts: plan.new_parts,
-        dtype: how.dtype.map(Into::into),
+        dtype: how.dtype.map(Into::into).or(plan.dtype),
         shard_size: how.shard_size,
         seed: how.seed,
     };
-    let written = conversion
-        .write(partial.path())
-        .map_err(|error| match &error {
-            WeightsError::Mismatch { faults, .. } if faults.lack_only("vision_encoder.") => {
-                anyhow::Error::from(error).context(
-                    "the vision tower is not in this checkpoint; give its folder with --vision",
-                )
-            }
-            _ => error.into(),
-        })?;
+    let written = conversion.write(new.path()).map_err(|error| match &error {
+        WeightsError::Mismatch { faults, .. } if faults.lack_only("vision_encoder.") => {
+            anyhow::Error::from(error).context(
+                "the vision tower is not in this checkpoint; give its folder with --vision",
+            )
+        }
+        _ => error.into(),
+    })?;
     drop(source);
     if plan.trained.is_some() {
         std::fs::remove_dir_all(&unpacked)
             .with_context(|| format!("cannot remove {}", unpacked.display()))?;
     }
-    #[cfg(unix)]
-    std::fs::set_permissions(
-        partial.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .with_context(|| format!("cannot make {} readable", partial.path().display()))?;
-    if out.exists() {
-        std::fs::remove_dir(out).with_context(|| format!("cannot replace {}", out.display()))?;
-    }
-    std::fs::rename(partial.keep(), out)
-        .with_context(|| format!("cannot write {}", out.display()))?;
+    new.finish()?;
     if let [first, ..] = written.drawn.as_slice() {
         let count = written.drawn.len();
         eprintln!("{count} tensors were drawn anew, {first} among them");
@@ -147,6 +113,7 @@ fn random(preset: &str, how: &ConvertArgs) -> Result<Plan> {
         source: None,
         trained: None,
         new_parts: true,
+        dtype: None,
     })
 }
 
@@ -161,7 +128,7 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
     } else {
         (find(from)?, Stored::find(from)?)
     };
-    let config = FolderConfig::read(&folder)?;
+    let mut config = FolderConfig::read(&folder)?;
     let tokenizer = Tokenizer::open(how.tokenizer.as_deref().unwrap_or(&folder))?;
     ensure!(
         tokenizer.base_vocab() == config.base_vocab,
@@ -183,10 +150,18 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
                 source: None,
                 trained: Some(trained),
                 new_parts: false,
+                dtype: None,
             });
         }
     };
-    let mut source = Checkpoint::open(&path)?;
+    let mut source = config.open_weights(&path)?;
+    let mut dtype = None;
+    if let Some(packed) = config.quantization.take() {
+        // As fine as what was not packed.
+        let floats = source.tensors().values().filter_map(|tensor| tensor.dtype);
+        dtype = floats.filter(DType::is_float).next();
+        source = source.unpacked(&config.model, &packed)?;
+    }
     let parts: [(_, _, _, Open); 2] = [
         ("vision_encoder.", "--vision", &how.vision, tower),
         ("lang_model.", "--language", &how.language, language_model),
@@ -205,6 +180,7 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
         source: Some(source),
         trained: None,
         new_parts: false,
+        dtype,
     })
 }
 
@@ -264,6 +240,7 @@ fn start(how: &ConvertArgs) -> Result<Plan> {
         source: Some(tower(vision)?.or(language_model(language)?)),
         trained: None,
         new_parts: true,
+        dtype: None,
     })
 }
 
@@ -276,6 +253,7 @@ fn config(model: AkiConfig, tokenizer: &Tokenizer) -> FolderConfig {
         attention: Policy::Mma,
         norm_mean: [0.5; 3],
         norm_std: [0.5; 3],
+        quantization: None,
     }
 }
 

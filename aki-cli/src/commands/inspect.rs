@@ -1,11 +1,10 @@
 //! `aki inspect model`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
-use aki_model::AkiConfig;
-use aki_model::weights::{Checkpoint, check};
+use aki_model::weights::{Bits, Checkpoint, check};
 use aki_train::folder::{FolderConfig, find};
 use anyhow::Result;
 use burn::tensor::DType;
@@ -23,17 +22,19 @@ struct Piece {
     name: String,
     layers: BTreeSet<usize>,
     parameters: usize,
+    bytes: usize,
     dtypes: BTreeSet<&'static str>,
 }
 
 pub fn model(path: &Path, as_json: bool) -> Result<()> {
     let folder = find(path)?;
     let config = FolderConfig::read(&folder)?;
-    let checkpoint = Checkpoint::open(&folder)?;
+    let checkpoint = config.open_weights(&folder)?;
     // All that does not fit is told before anything is printed.
-    check(&config.model.parameters(), &checkpoint)?;
-    let parts = parts(&config.model, &checkpoint);
+    check(&config.parameters(), &checkpoint)?;
+    let parts = parts(&config, &checkpoint);
     let total: usize = parts.iter().map(Part::parameters).sum();
+    let bytes: usize = parts.iter().map(Part::bytes).sum();
     let mut out = std::io::stdout();
     if as_json {
         let of = |part: &Part| {
@@ -41,6 +42,7 @@ pub fn model(path: &Path, as_json: bool) -> Result<()> {
                 "about": part.about,
                 "parameters": part.parameters(),
                 "dtypes": part.dtypes(),
+                "stored_bytes": part.bytes(),
             });
             (part.name.to_owned(), about)
         };
@@ -49,6 +51,7 @@ pub fn model(path: &Path, as_json: bool) -> Result<()> {
             "parameters": total,
             "dtypes": dtypes,
             "bytes": {"f32": 4 * total, "f16": 2 * total, "bf16": 2 * total},
+            "stored_bytes": bytes,
             "parts": parts.iter().map(of).collect::<serde_json::Map<_, _>>(),
         });
         writeln!(out, "{object}")?;
@@ -83,14 +86,24 @@ pub fn model(path: &Path, as_json: bool) -> Result<()> {
     }
     writeln!(out, "{:<32} {:>15}  parameters", "all", grouped(total))?;
     let memory = [("f32", 4), ("f16 or bf16", 2)];
-    let memory = memory.map(|(dtype, bytes)| format!("{} in {dtype}", gigabytes(total * bytes)));
-    writeln!(out, "memory of the weights: {}", memory.join(", "))?;
+    let mut memory = memory
+        .map(|(dtype, bytes)| format!("{} in {dtype}", gigabytes(total * bytes)))
+        .join(", ");
+    if config.quantization.is_some() {
+        memory = format!("{} as they are packed; unpacked {memory}", gigabytes(bytes));
+    }
+    writeln!(out, "memory of the weights: {memory}")?;
     Ok(())
 }
 
 impl Part {
     fn parameters(&self) -> usize {
         self.pieces.iter().map(|piece| piece.parameters).sum()
+    }
+
+    /// Bytes on disk.
+    fn bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes).sum()
     }
 
     fn dtypes(&self) -> BTreeSet<&'static str> {
@@ -101,11 +114,30 @@ impl Part {
     }
 }
 
+/// Numbers of the packed matrices by the names of their words, and what they are held in.
+fn packed(config: &FolderConfig) -> BTreeMap<String, (usize, &'static str)> {
+    let Some(how) = &config.quantization else {
+        return BTreeMap::new();
+    };
+    let plain = config.model.parameters().into_iter();
+    let plain = plain.flat_map(|parameter| parameter.tensors);
+    let packed = plain.filter_map(|(name, shape)| {
+        let (words, bits) = how.words_of(&name)?;
+        let dtype = match bits {
+            Bits::Eight => "int8",
+            Bits::Four => "int4",
+        };
+        Some((words, (shape.iter().product(), dtype)))
+    });
+    packed.collect()
+}
+
 /// The pieces of a part, in the order of the checkpoint.
-fn pieces(prefix: &str, checkpoint: &Checkpoint) -> Vec<Piece> {
+fn pieces(prefix: &str, config: &FolderConfig, checkpoint: &Checkpoint) -> Vec<Piece> {
+    let packed = packed(config);
     let mut pieces: Vec<Piece> = Vec::new();
-    for (name, tensor) in checkpoint.tensors() {
-        let Some(rest) = name.strip_prefix(prefix) else {
+    for (whole, tensor) in checkpoint.tensors() {
+        let Some(rest) = whole.strip_prefix(prefix) else {
             continue;
         };
         let words: Vec<&str> = rest.split('.').collect();
@@ -124,21 +156,27 @@ fn pieces(prefix: &str, checkpoint: &Checkpoint) -> Vec<Piece> {
                     name,
                     layers: BTreeSet::new(),
                     parameters: 0,
+                    bytes: 0,
                     dtypes: BTreeSet::new(),
                 });
                 pieces.len() - 1
             });
         let piece = &mut pieces[at];
         piece.layers.extend(layer);
-        piece.parameters += tensor.shape.iter().product::<usize>();
-        piece
-            .dtypes
-            .insert(tensor.dtype.as_ref().map_or("other", DType::name));
+        let plain = || tensor.dtype.as_ref().map_or("other", DType::name);
+        let numbers = || tensor.shape.iter().product::<usize>();
+        let (numbers, dtype) = packed
+            .get(whole)
+            .map_or_else(|| (numbers(), plain()), |&packed| packed);
+        piece.parameters += numbers;
+        piece.bytes += tensor.byte_len();
+        piece.dtypes.insert(dtype);
     }
     pieces
 }
 
-fn parts(config: &AkiConfig, checkpoint: &Checkpoint) -> [Part; 3] {
+fn parts(folder: &FolderConfig, checkpoint: &Checkpoint) -> [Part; 3] {
+    let config = &folder.model;
     let (vision, language) = (&config.vision, &config.language);
     let connector = match (&config.resampler, &config.projector) {
         (Some(it), _) => format!(
@@ -164,12 +202,12 @@ fn parts(config: &AkiConfig, checkpoint: &Checkpoint) -> [Part; 3] {
                 vision.num_tokens(),
                 vision.image_size,
             ),
-            pieces: pieces("vision_encoder.", checkpoint),
+            pieces: pieces("vision_encoder.", folder, checkpoint),
         },
         Part {
             name: "vision_tokenizer",
             about: connector,
-            pieces: pieces("vision_tokenizer.", checkpoint),
+            pieces: pieces("vision_tokenizer.", folder, checkpoint),
         },
         Part {
             name: "lang_model",
@@ -184,7 +222,7 @@ fn parts(config: &AkiConfig, checkpoint: &Checkpoint) -> [Part; 3] {
                 language.vocab_size,
                 language.added_tokens,
             ),
-            pieces: pieces("lang_model.", checkpoint),
+            pieces: pieces("lang_model.", folder, checkpoint),
         },
     ]
 }
@@ -208,6 +246,8 @@ fn gigabytes(bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aki_model::AkiConfig;
+
     use super::*;
 
     #[test]

@@ -6,11 +6,14 @@ mod config;
 mod convert;
 mod data;
 mod doctor;
+mod eval;
 mod generate;
 mod inspect;
 mod mask;
+mod new_folder;
 mod plan;
 mod probe;
+mod quantize;
 mod runs;
 mod session;
 mod train;
@@ -58,6 +61,8 @@ pub fn run(args: Args) -> Result<Done> {
         Command::Doctor { probe: true, .. } => doctor::answer()?,
         Command::Doctor { model, json, .. } => return doctor::run(model.as_deref(), json),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,
+        Command::Quantize(args) => quantize::run(&args)?,
+        Command::Eval(args) => return eval::run(&args),
         Command::Inspect {
             command: InspectCommand::Model { folder, json },
         } => inspect::model(&folder, json)?,

@@ -153,6 +153,11 @@ impl Config {
         self.named.iter().any(|(found, _)| *found == name)
     }
 
+    /// Whether the files say something of any name.
+    pub(super) fn names_tokens(&self) -> bool {
+        !self.named.is_empty()
+    }
+
     /// Whether there is a configuration.
     pub(super) fn exists(&self) -> bool {
         self.json.is_some()

@@ -109,7 +109,7 @@ impl Source {
     }
 
     /// Looks the special tokens up.
-    pub(super) fn finish(self, config: Config) -> Result<Tokenizer, DataError> {
+    pub(super) fn finish(self, mut config: Config) -> Result<Tokenizer, DataError> {
         let find = |token: &str| {
             self.id(token).ok_or_else(|| DataError::MissingToken {
                 path: self.path.clone(),
@@ -118,11 +118,18 @@ impl Source {
         };
         let bos = match config.name("bos_token") {
             Some(name) => Some(find(name)?),
-            // With a configuration, its silence means that there is none.
-            None if config.exists() && matches!(self.engine, Engine::Json(_)) => None,
             None if config.speaks_of("bos_token") => None,
+            None if config.exists() && matches!(self.engine, Engine::Json(_)) => {
+                // The silence of one that names others means that there is none.
+                let usual = || self.id("<s>");
+                (!config.names_tokens()).then(usual).flatten()
+            }
             None => Some(find("<s>")?),
         };
+        if bos.is_some() && !config.speaks_of("bos_token") {
+            // Or the files written would be silent about it.
+            config.begin_with("<s>");
+        }
         let eos = match config.name("eos_token") {
             Some(name) => find(name)?,
             None => find("<|endoftext|>").or_else(|error| find("</s>").map_err(|_| error))?,

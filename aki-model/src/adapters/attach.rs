@@ -9,7 +9,7 @@ use super::factors::float;
 use super::{Adapter, AdapterConfig};
 use crate::Aki;
 use crate::language::LanguageModel;
-use crate::linear::{DecoderLinear, Matrix, PackedMatrix};
+use crate::linear::{Linear, Matrix};
 
 impl Aki {
     /// Puts adapters into the language model; see [`LanguageModel::with_adapters`].
@@ -29,7 +29,7 @@ impl Aki {
         if !self.language().has_adapters() {
             return self;
         }
-        let train = |_: &str, linear: DecoderLinear| -> Result<_, Infallible> {
+        let train = |_: &str, linear: Linear| -> Result<_, Infallible> {
             let adapter = linear.adapter().cloned();
             let adapter = adapter.map(|adapter| adapter.set_require_grad(true));
             Ok(linear.with_adapter(adapter))
@@ -61,7 +61,7 @@ impl LanguageModel {
     /// If the configuration does not fit the model ([`AdapterConfig::validate`] says so).
     #[must_use]
     pub fn with_adapters(self, config: &AdapterConfig) -> Self {
-        let put_in = |path: &str, linear: DecoderLinear| -> Result<_, Infallible> {
+        let put_in = |path: &str, linear: Linear| -> Result<_, Infallible> {
             let name = path.rsplit('.').next().unwrap_or_default();
             if !config.targets.iter().any(|target| target == name) {
                 return Ok(linear);
@@ -72,15 +72,9 @@ impl LanguageModel {
             if linear.is_read() {
                 let _drawn = adapter.factors();
             }
-            let linear = match (config.base.bits(), linear.matrix()) {
-                (Some(bits), Matrix::Plain(weight)) => {
-                    let packed = match linear.is_read() {
-                        true => PackedMatrix::new(weight.val(), bits),
-                        false => PackedMatrix::of_undrawn(weight.clone(), bits),
-                    };
-                    linear.with_packed(packed)
-                }
-                _ => linear,
+            let linear = match config.base.bits() {
+                Some(bits) => linear.packed(bits),
+                None => linear,
             };
             Ok(linear.with_adapter(Some(adapter)))
         };
@@ -105,7 +99,7 @@ impl LanguageModel {
     /// what their adapters are. What is not trained stays so: it is for use, not for more training.
     #[must_use]
     pub fn merged(self) -> Self {
-        let merge = |_: &str, linear: DecoderLinear| -> Result<_, Infallible> {
+        let merge = |_: &str, linear: Linear| -> Result<_, Infallible> {
             let Some(adapter) = linear.adapter() else {
                 return Ok(linear);
             };

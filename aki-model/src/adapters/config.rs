@@ -23,9 +23,9 @@ pub enum Base {
     /// As they are.
     #[default]
     Same,
-    /// 8 bits a number, in blocks of 32 inputs with a scale each: 9 bits in all.
+    /// 8 bits a number, in blocks of 32 inputs with a scale each: 8.5 bits in all.
     Int8,
-    /// 4 bits a number, in blocks of 32 inputs with a scale each: 5 bits in all.
+    /// 4 bits a number, in blocks of 32 inputs with a scale each: 4.5 bits in all.
     Int4,
 }
 

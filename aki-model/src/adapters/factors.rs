@@ -82,7 +82,7 @@ impl Adapter {
     }
 }
 
-/// A type that [`DecoderLinear`](crate::linear::DecoderLinear) holds weights in.
+/// A type that [`Linear`](crate::linear::Linear) holds weights in.
 pub(super) fn float(dtype: DType) -> FloatDType {
     match dtype {
         DType::F64 => FloatDType::F64,

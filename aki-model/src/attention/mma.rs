@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 #[cfg(feature = "flex")]
 use super::projected::{self, Parts};
 use super::{AttentionLayout, LayerCache, RopeScaling, RotaryConfig, mma_attention};
-use crate::linear::DecoderLinear;
+use crate::linear::Linear;
 
 /// Configuration of [`MmaAttention`].
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +35,8 @@ pub struct MmaAttentionConfig {
 /// [`MmaAttentionConfig::with_rope`] asks for it. Positions are the layout's.
 #[derive(Module, Debug)]
 pub struct MmaAttention {
-    qkv_proj: DecoderLinear,
-    o_proj: DecoderLinear,
+    qkv_proj: Linear,
+    o_proj: Linear,
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
@@ -147,14 +147,14 @@ impl MmaAttentionConfig {
 
 impl MmaAttention {
     /// The products before attention and after it.
-    pub(crate) fn linears(&self) -> [&DecoderLinear; 2] {
+    pub(crate) fn linears(&self) -> [&Linear; 2] {
         [&self.qkv_proj, &self.o_proj]
     }
 
     /// Each of [`MmaAttention::linears`] made into another, in their order.
     pub(crate) fn map_linears<E>(
         self,
-        mut change: impl FnMut(DecoderLinear) -> Result<DecoderLinear, E>,
+        mut change: impl FnMut(Linear) -> Result<Linear, E>,
     ) -> Result<Self, E> {
         Ok(Self {
             qkv_proj: change(self.qkv_proj)?,

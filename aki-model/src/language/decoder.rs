@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor};
 use super::{DecoupledEmbedding, DecoupledHead, LanguageConfig, LanguageType};
 use crate::attention::{AttentionLayout, KvCache, LayerCache, MmaAttention, MmaAttentionConfig};
 use crate::fused::{rms_norm, swiglu};
-use crate::linear::DecoderLinear;
+use crate::linear::{Bits, Linear};
 use crate::weights::Projections;
 
 /// A causal language model.
@@ -41,8 +41,8 @@ pub(super) struct DecoderLayer {
 /// `down(silu(gate) * up)`, gate and up fused in one matrix.
 #[derive(Module, Debug)]
 struct SwiGluMlp {
-    gate_up_proj: DecoderLinear,
-    down_proj: DecoderLinear,
+    gate_up_proj: Linear,
+    down_proj: Linear,
 }
 
 impl LanguageConfig {
@@ -156,7 +156,7 @@ impl LanguageModel {
     }
 
     /// The linear layers of the blocks under their paths, in the order of the blocks.
-    pub(crate) fn linears(&self) -> Vec<(String, &DecoderLinear)> {
+    pub(crate) fn linears(&self) -> Vec<(String, &Linear)> {
         let mut linears = Vec::new();
         for (number, layer) in self.model.layers.iter().enumerate() {
             let [qkv, o] = layer.self_attn.linears();
@@ -169,7 +169,7 @@ impl LanguageModel {
     /// Each of [`LanguageModel::linears`] made into another.
     pub(crate) fn map_linears<E>(
         mut self,
-        mut change: impl FnMut(&str, DecoderLinear) -> Result<DecoderLinear, E>,
+        mut change: impl FnMut(&str, Linear) -> Result<Linear, E>,
     ) -> Result<Self, E> {
         let mut layers = Vec::with_capacity(self.model.layers.len());
         for (number, mut layer) in self.model.layers.into_iter().enumerate() {
@@ -201,6 +201,12 @@ impl LanguageModel {
     pub(crate) fn train_added(mut self) -> Self {
         self.model.embed_tokens = self.model.embed_tokens.train_added();
         self.lm_head = self.lm_head.train_added();
+        self
+    }
+
+    /// The head with its matrix packed.
+    pub(crate) fn with_packed_head(mut self, bits: Bits) -> Self {
+        self.lm_head = self.lm_head.packed(bits);
         self
     }
 

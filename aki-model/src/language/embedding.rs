@@ -1,9 +1,10 @@
 //! Embedding and head in two parts: the pretrained vocabulary and the few tokens added to it.
 
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 
+use crate::linear::{Bits, PackedMatrix};
 use crate::project;
 
 /// An embedding whose ids `0..base` live in the pretrained table and the rest, if there are any, in a
@@ -20,8 +21,10 @@ pub struct DecoupledEmbedding {
 /// linear layer. With added tokens both have a bias, as AKI's checkpoint does; without, neither.
 #[derive(Module, Debug)]
 pub struct DecoupledHead {
-    /// `[vocab_size, hidden]`, as the checkpoint stores it; none where the embedding serves.
+    /// `[vocab_size, hidden]`, as the checkpoint stores it; none where it is packed, or where the embedding
+    /// serves.
     weight: Option<Param<Tensor<2>>>,
+    packed: Option<PackedMatrix>,
     bias: Option<Param<Tensor<1>>>,
     additional_fc: Option<Linear>,
     base: usize,
@@ -29,11 +32,17 @@ pub struct DecoupledHead {
 
 /// A part of the head: it gives the logits of some of the vocabulary.
 pub(super) struct HeadPart {
-    /// `[vocabulary, hidden]`.
-    pub(super) weight: Tensor<2>,
+    matrix: HeadMatrix,
     pub(super) bias: Option<Tensor<1>>,
     /// Whether a gradient of weight or bias will be asked for.
     pub(super) trained: bool,
+}
+
+enum HeadMatrix {
+    /// `[vocabulary, hidden]`.
+    Plain(Tensor<2>),
+    /// `[hidden, vocabulary]`, and how many words of it are used.
+    Packed(PackedMatrix, usize),
 }
 
 /// Hugging Face's `initializer_range`.
@@ -96,6 +105,7 @@ impl DecoupledHead {
     ) -> Self {
         Self {
             weight: (!tied).then(|| INITIAL.init([vocab, hidden], device)),
+            packed: None,
             bias: (added > 0).then(|| Initializer::Zeros.init([vocab], device)),
             additional_fc: (added > 0).then(|| {
                 LinearConfig::new(hidden, added)
@@ -104,6 +114,19 @@ impl DecoupledHead {
             }),
             base,
         }
+    }
+
+    /// The head with its matrix packed; a tied one has none.
+    pub(super) fn packed(mut self, bits: Bits) -> Self {
+        let Some(weight) = self.weight.take() else {
+            return self;
+        };
+        let [vocab, hidden] = weight.lazy_shape().dims();
+        let (device, shape) = (weight.lazy_device(), [hidden, vocab]);
+        let turned = move |_: &Device, _| weight.val().transpose();
+        let turned = Param::uninitialized(ParamId::new(), turned, device, false, shape.into());
+        self.packed = Some(PackedMatrix::of_undrawn(turned, bits));
+        self
     }
 
     /// The head with the rows of added tokens trained.
@@ -126,19 +149,27 @@ impl DecoupledHead {
 
     /// The pretrained part, and that of the added tokens if there are any.
     pub(super) fn parts(&self, embedding: &DecoupledEmbedding) -> Vec<HeadPart> {
-        let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
         let bias = self.bias.as_ref().map(Param::val);
-        let hidden = weight.dims()[1];
-        let mut parts = vec![HeadPart {
-            trained: trained(&weight, bias.as_ref()),
-            weight: weight.slice([0..self.base, 0..hidden]),
-            bias: bias.map(|bias| bias.slice([0..self.base])),
+        let mut parts = vec![match &self.packed {
+            Some(packed) => HeadPart {
+                trained: bias.as_ref().is_some_and(Tensor::is_require_grad),
+                matrix: HeadMatrix::Packed(packed.clone(), self.base),
+                bias: bias.map(|bias| bias.slice([0..self.base])),
+            },
+            None => {
+                let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
+                HeadPart {
+                    trained: trained(&weight, bias.as_ref()),
+                    matrix: HeadMatrix::Plain(weight.slice([0..self.base])),
+                    bias: bias.map(|bias| bias.slice([0..self.base])),
+                }
+            }
         }];
         parts.extend(self.additional_fc.as_ref().map(|added| {
             let (weight, bias) = (added.weight.val(), added.bias.as_ref().map(Param::val));
             HeadPart {
                 trained: trained(&weight, bias.as_ref()),
-                weight: weight.transpose(),
+                matrix: HeadMatrix::Plain(weight.transpose()),
                 bias,
             }
         }));
@@ -153,6 +184,41 @@ fn trained(weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> bool {
 impl HeadPart {
     /// `x W^T + b`.
     pub(super) fn logits(&self, x_td: Tensor<2>) -> Tensor<2> {
-        project(x_td, self.weight.clone().transpose(), self.bias.clone())
+        match &self.matrix {
+            HeadMatrix::Plain(weight) => {
+                project(x_td, weight.clone().transpose(), self.bias.clone())
+            }
+            HeadMatrix::Packed(packed, used) => {
+                let rows = x_td.dims()[0];
+                let logits = packed.product(x_td).slice([0..rows, 0..*used]);
+                match &self.bias {
+                    Some(bias) => logits + bias.clone().unsqueeze(),
+                    None => logits,
+                }
+            }
+        }
+    }
+
+    /// `[vocabulary, hidden]`; a packed matrix is unpacked for it.
+    pub(super) fn weight(&self) -> Tensor<2> {
+        match &self.matrix {
+            HeadMatrix::Plain(weight) => weight.clone(),
+            HeadMatrix::Packed(packed, used) => packed.unpacked().transpose().slice([0..*used]),
+        }
+    }
+
+    /// The part outside autodiff; a matrix that gradients go through is `plain`.
+    pub(super) fn inner(&self, plain: bool) -> Self {
+        let matrix = match &self.matrix {
+            HeadMatrix::Packed(packed, used) if !plain => {
+                HeadMatrix::Packed(packed.clone().valid(), *used)
+            }
+            _ => HeadMatrix::Plain(self.weight().inner()),
+        };
+        Self {
+            matrix,
+            bias: self.bias.clone().map(Tensor::inner),
+            trained: self.trained,
+        }
     }
 }

@@ -50,8 +50,8 @@ impl LanguageModel {
     /// If there are no labels.
     pub fn score(&self, x_td: Tensor<2>, labels: Tensor<1, Int>, scale: f64) -> Scores {
         let parts = self.lm_head.parts(&self.model.embed_tokens);
-        let plain: Vec<HeadPart> = parts.iter().map(without_autodiff).collect();
         let (tracked, x) = (x_td.device().is_autodiff(), x_td.clone().inner());
+        let plain: Vec<HeadPart> = parts.iter().map(|part| part.inner(tracked)).collect();
         let [rows, hidden] = x.dims();
         let labels = labels.inner();
 
@@ -96,17 +96,9 @@ impl LanguageModel {
     }
 }
 
-fn without_autodiff(part: &HeadPart) -> HeadPart {
-    HeadPart {
-        weight: part.weight.clone().inner(),
-        bias: part.bias.clone().map(Tensor::inner),
-        trained: part.trained,
-    }
-}
-
 /// See [`carry`].
 fn carry_part(part: HeadPart, gradient: PartGradient) -> Tensor<1> {
-    let weight = carry(part.weight, gradient.weight);
+    let weight = carry(part.weight(), gradient.weight);
     match part.bias {
         Some(bias) => weight + carry(bias, gradient.bias),
         None => weight,
@@ -139,7 +131,7 @@ fn add_gradients(
                 None => PartGradient { weight, bias },
             });
         }
-        let through = d.matmul(part.weight.clone());
+        let through = d.matmul(part.weight());
         x_gradient = Some(match x_gradient {
             Some(sum) => sum + through,
             None => through,

@@ -7,9 +7,9 @@
 //! are operations with a backward pass of their own there. Everything else is Burn's product: GPUs, rows in
 //! f32 that are neither few nor many, and half precision that carries gradients.
 
-mod decoder;
 #[cfg(feature = "flex")]
 mod flex;
+mod layer;
 mod packed;
 #[cfg(feature = "flex")]
 mod product;
@@ -17,19 +17,19 @@ mod product;
 pub(crate) mod vector;
 
 use burn::module::Param;
-use burn::nn::Linear;
+use burn::nn;
 use burn::tensor::Tensor;
 
-pub use decoder::DecoderLinear;
-pub(crate) use decoder::Matrix;
-pub(crate) use packed::{BLOCK, Bits, PackedMatrix};
+pub(crate) use layer::{Linear, Matrix};
+pub use packed::Bits;
+pub(crate) use packed::{BLOCK, PackedMatrix};
 
 /// Applies a layer; [`project`] with its weight and bias.
 ///
 /// # Panics
 ///
 /// If the last axis of `x` is not the layer's input width.
-pub fn linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
+pub fn linear<const D: usize>(x: Tensor<D>, layer: &nn::Linear) -> Tensor<D> {
     project(x, layer.weight.val(), layer.bias.as_ref().map(Param::val))
 }
 

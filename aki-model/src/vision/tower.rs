@@ -5,16 +5,15 @@
 
 use burn::module::{Initializer, Module, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{
-    Embedding, EmbeddingConfig, Gelu, LayerNorm, LayerNormConfig, Linear, LinearConfig,
-};
+use burn::nn::{Embedding, EmbeddingConfig, Gelu, LayerNorm, LayerNormConfig, LinearConfig};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::pooling::PoolingHead;
 use super::{VisionActivation, VisionConfig, VisionType};
 use crate::attention::{AttentionLayout, mma_attention};
-use crate::{linear, project};
+use crate::linear::Linear;
+use crate::project;
 
 impl VisionConfig {
     /// Draws the weights.
@@ -25,7 +24,7 @@ impl VisionConfig {
                 .with_epsilon(self.layer_norm_eps)
                 .init(device)
         };
-        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        let linear = |from, to| Linear::from(LinearConfig::new(from, to).init(device));
         let layer = |_| TowerLayer {
             layer_norm1: norm(),
             self_attn: TowerAttention {
@@ -147,6 +146,22 @@ impl VisionTower {
         self.embeddings.position_embedding.weight.device()
     }
 
+    /// Each linear layer made into another.
+    #[must_use]
+    pub(crate) fn map_linears(mut self, change: &mut dyn FnMut(Linear) -> Linear) -> Self {
+        let layers = self.encoder.layers.into_iter().map(|mut layer| {
+            layer.self_attn.q_proj = change(layer.self_attn.q_proj);
+            layer.self_attn.k_proj = change(layer.self_attn.k_proj);
+            layer.self_attn.v_proj = change(layer.self_attn.v_proj);
+            layer.self_attn.out_proj = change(layer.self_attn.out_proj);
+            layer.mlp = layer.mlp.map_linears(change);
+            layer
+        });
+        self.encoder.layers = layers.collect();
+        self.head = self.head.map(|head| head.map_linears(change));
+        self
+    }
+
     /// The last hidden state: what `transformers` calls `last_hidden_state`.
     ///
     /// # Shapes
@@ -216,7 +231,8 @@ impl TowerAttention {
     fn forward(&self, x_npd: Tensor<3>, layout: &AttentionLayout) -> Tensor<3> {
         let [pictures, patches, hidden] = x_npd.dims();
         let heads = |projection: &Linear| {
-            linear(x_npd.clone(), projection)
+            projection
+                .forward(x_npd.clone())
                 .reshape([pictures, patches, self.heads, hidden / self.heads])
                 .swap_dims(1, 2)
         };
@@ -227,7 +243,7 @@ impl TowerAttention {
             layout,
         );
         let y_npd = y_nhpd.swap_dims(1, 2).reshape([pictures, patches, hidden]);
-        linear(y_npd, &self.out_proj)
+        self.out_proj.forward(y_npd)
     }
 }
 
@@ -235,19 +251,28 @@ impl Mlp {
     pub(super) fn new(config: &VisionConfig, device: &Device) -> Self {
         let (hidden, inside) = (config.hidden_size, config.intermediate_size);
         Self {
-            fc1: LinearConfig::new(hidden, inside).init(device),
-            fc2: LinearConfig::new(inside, hidden).init(device),
+            fc1: LinearConfig::new(hidden, inside).init(device).into(),
+            fc2: LinearConfig::new(inside, hidden).init(device).into(),
             activation: config.activation(),
         }
     }
 
+    #[must_use]
+    pub(super) fn map_linears(self, change: &mut dyn FnMut(Linear) -> Linear) -> Self {
+        Self {
+            fc1: change(self.fc1),
+            fc2: change(self.fc2),
+            ..self
+        }
+    }
+
     fn forward(&self, x_npd: Tensor<3>) -> Tensor<3> {
-        let x_npd = linear(x_npd, &self.fc1);
+        let x_npd = self.fc1.forward(x_npd);
         let x_npd = match self.activation {
             VisionActivation::Gelu => Gelu::new().forward(x_npd),
             VisionActivation::GeluPytorchTanh => Gelu::new_approximate().forward(x_npd),
             VisionActivation::QuickGelu => x_npd.clone() * sigmoid(x_npd.mul_scalar(1.702)),
         };
-        linear(x_npd, &self.fc2)
+        self.fc2.forward(x_npd)
     }
 }

@@ -13,6 +13,11 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::WeightsError;
+use super::fit::check;
+use super::names::PACKED;
+use super::quantization::Quantization;
+use crate::AkiConfig;
+use crate::linear::{Bits, PackedMatrix};
 
 /// The file of all weights, where there is one.
 pub const SINGLE: &str = "model.safetensors";
@@ -29,7 +34,8 @@ pub struct Checkpoint {
 /// A tensor on disk.
 #[derive(Clone)]
 pub struct Stored {
-    /// The type of its numbers; none where this program has no use for it.
+    /// The type of its numbers, i32 for the words of a packed matrix; none where this program has no use
+    /// for it.
     pub dtype: Option<DType>,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -38,6 +44,8 @@ pub struct Stored {
 
 #[derive(Clone)]
 enum Place {
+    /// A packed matrix, which is unpacked when it is read.
+    Packed(Box<Stored>, Bits),
     /// Bytes of a safetensors file.
     Bytes(Arc<(PathBuf, File)>, Range<u64>),
     /// What `torch.save` wrote.
@@ -117,6 +125,43 @@ impl Checkpoint {
         &self.tensors
     }
 
+    /// Whether it has packed matrices.
+    pub fn is_packed(&self) -> bool {
+        self.tensors.keys().any(|name| name.ends_with(PACKED.1))
+    }
+
+    /// The checkpoint with plain matrices in the place of a packed network's: each is unpacked, into f32, when
+    /// it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Mismatch`] if it does not hold this network, packed in this way.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration has neither a resampler nor a projector.
+    pub fn unpacked(
+        mut self,
+        config: &AkiConfig,
+        how: &Quantization,
+    ) -> Result<Self, WeightsError> {
+        check(&config.packed_parameters(how), &self)?;
+        for (name, shape) in config.parameters().into_iter().flat_map(|it| it.tensors) {
+            let packed = how.words_of(&name);
+            let packed =
+                packed.and_then(|(words, bits)| Some((self.tensors.remove(&words)?, bits)));
+            if let Some((words, bits)) = packed {
+                let stored = Stored {
+                    dtype: Some(DType::F32),
+                    place: Place::Packed(Box::new(words), bits),
+                    shape,
+                };
+                self.tensors.insert(name, stored);
+            }
+        }
+        Ok(self)
+    }
+
     /// The tensors whose names begin with `from`, which becomes `to`; the others are left out.
     #[must_use]
     pub fn part(&self, from: &str, to: &str) -> Self {
@@ -161,7 +206,20 @@ impl Stored {
                 map.map(Bytes::Mapped).map_err(io(path))
             }
             Place::PyTorch(path, tensor) => tensor.read().map(Bytes::Read).map_err(io(path)),
+            Place::Packed(words, bits) => {
+                let words = words.bytes()?;
+                let words = words.as_chunks::<4>().0.iter();
+                let words = words.map(|bytes| i32::from_le_bytes(*bytes)).collect();
+                let packed = PackedMatrix::of_words(words, self.shape[1], *bits);
+                let numbers = packed.rows().into_iter().flat_map(f32::to_le_bytes);
+                Ok(Bytes::Read(numbers.collect()))
+            }
         }
+    }
+
+    /// How many bytes it takes; 0 where the type is not known.
+    pub fn byte_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.map_or(0, |dtype| dtype.size())
     }
 
     /// Puts the bytes behind others, as numbers of `dtype`.
@@ -211,6 +269,7 @@ fn safetensors(path: &Path) -> Result<BTreeMap<String, Stored>, WeightsError> {
                 Dtype::F32 => Some(DType::F32),
                 Dtype::F16 => Some(DType::F16),
                 Dtype::BF16 => Some(DType::BF16),
+                Dtype::I32 => Some(DType::I32),
                 _ => None,
             },
             shape: info.shape.clone(),

@@ -23,6 +23,15 @@ pub enum WeightsError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The matrices are packed, and plain ones are wanted.
+    #[error(
+        "{}: these weights are quantised, and plain ones are needed here; `aki convert FROM OUT` unpacks them",
+        path.display()
+    )]
+    Packed {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file does not hold this network. All names at fault are listed at once.
     #[error("{}: these weights are not this model's: {faults}", path.display())]
     Mismatch {

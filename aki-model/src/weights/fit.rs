@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::DType;
+
 use super::WeightsError;
-use super::checkpoint::{Checkpoint, Stored};
+use super::checkpoint::Checkpoint;
 use super::error::Faults;
 use super::names::Parameter;
 
@@ -36,12 +38,17 @@ pub(super) enum Gap {
 ///
 /// # Errors
 ///
-/// [`WeightsError::Mismatch`] with all names at fault.
-pub(super) fn fit(
-    wanted: &[Parameter],
+/// [`WeightsError::Mismatch`] with all names at fault, or [`WeightsError::Packed`].
+pub(super) fn fit<'a>(
+    wanted: &'a [Parameter],
     checkpoint: &Checkpoint,
     allow: Allow,
 ) -> Result<BTreeMap<String, Gap>, WeightsError> {
+    if checkpoint.is_packed() && !wanted.iter().any(|it| it.packed) {
+        return Err(WeightsError::Packed {
+            path: checkpoint.path().to_owned(),
+        });
+    }
     let (mut faults, mut gaps) = (Faults::default(), BTreeMap::new());
     let mut left = checkpoint.tensors().clone();
     // A head that is the embedding once more may be written out all the same.
@@ -52,7 +59,8 @@ pub(super) fn fit(
     });
     // Nothing is computed with SigLIP's pooling head: a checkpoint may leave it out as a whole.
     let headless = !left.keys().any(|name| name.starts_with(POOLING_HEAD));
-    for (name, shape) in wanted.iter().flat_map(|parameter| &parameter.tensors) {
+    let tensors = |it: &'a Parameter| it.tensors.iter().map(|tensor| (tensor, it.packed));
+    for ((name, shape), packed) in wanted.iter().flat_map(tensors) {
         match left.remove(name) {
             None if headless && name.starts_with(POOLING_HEAD) => {
                 gaps.insert(name.clone(), Gap::All);
@@ -61,10 +69,15 @@ pub(super) fn fit(
                 gaps.insert(name.clone(), Gap::All);
             }
             None => faults.missing.push(name.clone()),
-            Some(Stored { dtype: None, .. }) => {
-                faults
-                    .misshapen
-                    .push(format!("{name}: no floating-point numbers"));
+            Some(stored)
+                if packed != (stored.dtype == Some(DType::I32)) || stored.dtype.is_none() =>
+            {
+                let kind = if packed {
+                    "words of 32 bits"
+                } else {
+                    "floating-point numbers"
+                };
+                faults.misshapen.push(format!("{name}: no {kind}"));
             }
             Some(stored) if stored.shape == *shape => {}
             Some(stored) => {
@@ -103,7 +116,8 @@ pub(super) fn fit(
 ///
 /// # Errors
 ///
-/// [`WeightsError::Mismatch`] with all names at fault.
+/// [`WeightsError::Mismatch`] with all names at fault, or [`WeightsError::Packed`] if its matrices are packed
+/// and plain ones are wanted.
 pub fn check(wanted: &[Parameter], checkpoint: &Checkpoint) -> Result<(), WeightsError> {
     fit(wanted, checkpoint, Allow::Latents).map(|_| ())
 }

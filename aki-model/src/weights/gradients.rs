@@ -13,8 +13,11 @@ pub fn gradient_norms(
     prefix: &str,
     gradients: &Gradients,
 ) -> Vec<(String, Option<f64>)> {
+    let mut wanted = parameters(module, projections, prefix);
+    // A packed matrix is frozen, and no walk through the floats meets it.
+    wanted.retain(|parameter| !parameter.packed);
     let mut visitor = Gathered {
-        wanted: parameters(module, projections, prefix).into_iter(),
+        wanted: wanted.into_iter(),
         gradients,
         norms: Vec::new(),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::WeightsError;
 use super::checkpoint::Checkpoint;
@@ -69,8 +69,9 @@ struct Loader<'a> {
     fault: Option<WeightsError>,
 }
 
-impl ModuleMapper for Loader<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+impl Loader<'_> {
+    /// The next parameter and its numbers, unless it keeps those it has.
+    fn next(&mut self) -> Option<(Parameter, TensorData)> {
         let parameter = self
             .wanted
             .next()
@@ -79,14 +80,30 @@ impl ModuleMapper for Loader<'_> {
             || parameter.adapter
             || self.gaps.contains_key(&parameter.tensors[0].0)
         {
-            return param;
+            return None;
         }
-        let data = match read(&parameter, self.checkpoint, self.dtype) {
-            Ok(data) => data,
+        match read(&parameter, self.checkpoint, self.dtype) {
+            Ok(data) => Some((parameter, data)),
             Err(error) => {
                 self.fault = Some(error);
-                return param;
+                None
             }
+        }
+    }
+}
+
+impl ModuleMapper for Loader<'_> {
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let Some((_, words)) = self.next() else {
+            return param;
+        };
+        let (device, id) = (param.lazy_device(), param.id);
+        param.transform_for_load(Tensor::from_data(words, (&device, DType::I32)), id)
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some((parameter, data)) = self.next() else {
+            return param;
         };
         let (device, dtype) = (param.lazy_device(), data.dtype());
         let tensor = Tensor::<D>::from_data(data, (&device, dtype));
@@ -113,7 +130,10 @@ pub(super) fn read(
         .iter()
         .map(|(name, _)| &checkpoint.tensors()[name]);
     let first = stored.clone().next().and_then(|stored| stored.dtype);
-    let dtype = dtype.or(first).unwrap_or(DType::F32);
+    let dtype = match parameter.packed {
+        true => DType::I32,
+        false => dtype.or(first).unwrap_or(DType::F32),
+    };
     let mut all = Vec::with_capacity(parameter.len() * dtype.size());
     for stored in stored {
         let bytes = stored.bytes()?;

@@ -10,8 +10,11 @@ mod gradients;
 mod load;
 mod names;
 mod peft;
+mod quantization;
+mod quantize;
 mod save;
 
+pub use crate::linear::Bits;
 pub use checkpoint::{Checkpoint, Stored};
 pub use convert::{Conversion, Written};
 pub use error::{Faults, WeightsError};
@@ -20,4 +23,6 @@ pub use gradients::gradient_norms;
 pub use load::{load, load_module};
 pub use names::{Parameter, Projections, parameters};
 pub use peft::{load_adapters, save_adapters};
+pub use quantization::Quantization;
+pub use quantize::{PackedPart, Quantize, Quantized};
 pub use save::{save, save_tensor};

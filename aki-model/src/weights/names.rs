@@ -2,7 +2,7 @@
 //! what differs stands here, for reading and for writing.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 /// `(ours, the checkpoint's)`, for names that begin like this; `{}` stands for a layer number.
 const RENAMED: [(&str, &str); 4] = [
@@ -39,6 +39,15 @@ const FACTORS: [(&str, &str); 2] = [
     (".adapter.b", ".lora_B.weight"),
 ];
 
+/// `(ours, the checkpoint's)`: a matrix that lies packed. Its name is that of the plain one and a tail, and
+/// its shape `[out, words of a row]`.
+pub(super) const PACKED: (&str, &str) = (".packed.words", ".weight_packed");
+
+/// The name of a plain matrix's packed words.
+pub(super) fn packed_name(name: &str) -> String {
+    format!("{}{}", name.trim_end_matches(".weight"), PACKED.1)
+}
+
 /// How a checkpoint holds the language model's fused matrices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projections {
@@ -68,6 +77,8 @@ pub struct Parameter {
     pub tensors: Vec<(String, Vec<usize>)>,
     /// Whether it is a factor of an adapter, which no checkpoint of a network has.
     pub adapter: bool,
+    /// Whether it is the words of a packed matrix: integers, and not the numbers themselves.
+    pub packed: bool,
 }
 
 impl Parameter {
@@ -80,7 +91,7 @@ impl Parameter {
         shape
     }
 
-    /// How many numbers it has.
+    /// How many numbers it has; of a packed matrix, words.
     pub fn len(&self) -> usize {
         self.shape().iter().product()
     }
@@ -125,6 +136,12 @@ impl ModuleVisitor for Visitor<'_> {
         self.found
             .push(self.place.parameter(shape, self.projections, self.prefix));
     }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let shape = param.lazy_shape().to_vec();
+        self.found
+            .push(self.place.parameter(shape, self.projections, self.prefix));
+    }
 }
 
 /// Where a walk through a module stands: names, and the kinds of what holds them.
@@ -160,7 +177,8 @@ impl Place {
         let path = self.path(prefix);
         let holder = self.0.last().map_or("", |(_, holder)| holder.as_str());
         let adapter = holder == "Struct:Adapter";
-        let linear = matches!(holder, "Struct:Linear" | "Struct:DecoderLinear");
+        let packed = holder == "Struct:PackedMatrix";
+        let linear = holder == "Struct:Linear";
         let transposed = (linear || adapter) && shape.len() == 2;
         if transposed {
             shape.reverse();
@@ -175,9 +193,13 @@ impl Place {
                 transposed,
                 tensors: vec![(name, shape)],
                 adapter,
+                packed,
             };
         }
         let mut name = renamed(&path);
+        if packed {
+            name = name.replace(PACKED.0, PACKED.1);
+        }
         if matches!(holder, "Struct:LayerNorm" | "Struct:RmsNorm") {
             name = name.replace(".gamma", ".weight").replace(".beta", ".bias");
         }
@@ -186,6 +208,7 @@ impl Place {
             path,
             transposed,
             adapter,
+            packed,
         }
     }
 }

@@ -22,7 +22,7 @@ use super::names::{Parameter, Projections, cut_up};
 use super::save::{Outgoing, write_whole};
 use crate::adapters::Adapter;
 use crate::language::LanguageModel;
-use crate::linear::DecoderLinear;
+use crate::linear::Linear;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -127,7 +127,7 @@ pub fn load_adapters(
     }
     let checkpoint = checkpoint.part(WRAPPED, "");
     let projections = model.projections();
-    let wanted = |path: &str, linear: &DecoderLinear| {
+    let wanted = |path: &str, linear: &Linear| {
         let names = names(prefix, path, linear.dims(), config.r, &projections);
         let there = |(name, _): &(String, _)| checkpoint.tensors().contains_key(name);
         let any = names.iter().flatten().any(there);
@@ -137,6 +137,7 @@ pub fn load_adapters(
                 transposed: true,
                 tensors,
                 adapter: true,
+                packed: false,
             })
         })
     };

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::kind::Autodiff;
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensorError, View};
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 }
@@ -77,11 +78,20 @@ struct Collector {
 
 impl ModuleVisitor for Collector {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.collect(param.val().inner());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.collect(param.val().inner());
+    }
+}
+
+impl Collector {
+    fn collect<const D: usize, K: Autodiff + 'static>(&mut self, tensor: Tensor<D, K>) {
         let parameter = self
             .wanted
             .next()
             .expect("both walks go through the same module");
-        let tensor = param.val().inner();
         let dtype = tensor.dtype();
         let mut start = 0;
         for (name, shape) in &parameter.tensors {
@@ -167,6 +177,7 @@ impl View for Writing<'_> {
             DType::F64 => Dtype::F64,
             DType::F16 => Dtype::F16,
             DType::BF16 => Dtype::BF16,
+            DType::I32 => Dtype::I32,
             _ => Dtype::F32,
         }
     }

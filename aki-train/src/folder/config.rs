@@ -8,6 +8,9 @@ use aki_model::language::LanguageConfig;
 use aki_model::projector::ProjectorConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
+use aki_model::weights::{Checkpoint as Weights, Quantization};
+use aki_model::{Aki, weights};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,6 +38,8 @@ pub struct FolderConfig {
     pub norm_mean: [f32; 3],
     /// Then divided by.
     pub norm_std: [f32; 3],
+    /// Which matrices lie packed; none do without.
+    pub quantization: Option<Quantization>,
 }
 
 /// The keys of the published file, and behind them those that say what it cannot.
@@ -68,6 +73,8 @@ struct File {
     system: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attention: Option<Policy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quantization_config: Option<Quantization>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -220,9 +227,45 @@ impl FolderConfig {
             attention: file.attention.unwrap_or(Policy::Mma),
             norm_mean: file.norm_mean.each(),
             norm_std: file.norm_std.each(),
+            quantization: file.quantization_config,
         };
         config.check().map_err(|reason| fault(&path, reason))?;
         Ok(config)
+    }
+
+    /// Opens weights, of a folder or in a file, and holds against them what this says of packed matrices.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if they cannot be opened, or the two differ.
+    pub fn open_weights(&self, path: &Path) -> Result<Weights, TrainError> {
+        let weights = Weights::open(path)?;
+        let reason = match (self.quantization.is_some(), weights.is_packed()) {
+            (true, false) => "no matrix is packed, and config.json has a quantization_config",
+            (false, true) => {
+                "the matrices are packed, and config.json has no quantization_config that says how"
+            }
+            _ => return Ok(weights),
+        };
+        let reason = format!("{reason}; take the {CONFIG} that was written with them");
+        Err(fault(weights.path(), reason))
+    }
+
+    /// The parameters that the folder's weights hold, packed or not.
+    pub fn parameters(&self) -> Vec<weights::Parameter> {
+        match &self.quantization {
+            Some(how) => self.model.packed_parameters(how),
+            None => self.model.parameters(),
+        }
+    }
+
+    /// The network that the folder's weights are read into.
+    pub fn undrawn(&self, device: &Device) -> Aki {
+        let aki = self.model.undrawn(self.base_vocab, device);
+        match &self.quantization {
+            Some(how) => aki.packed(how),
+            None => aki,
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -285,6 +328,7 @@ impl FolderConfig {
             projector: projector.clone(),
             system: self.system.clone(),
             attention: (self.attention != Policy::Mma).then_some(self.attention),
+            quantization_config: self.quantization,
             others: Map::new(),
         };
         write_json(&folder.join(CONFIG), &file)
@@ -315,6 +359,7 @@ mod tests {
             attention: Policy::Mma,
             norm_mean: [0.5; 3],
             norm_std: [0.5; 3],
+            quantization: None,
         };
         let folder = tempfile::tempdir().unwrap();
         config.write(folder.path()).unwrap();

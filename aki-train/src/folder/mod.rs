@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aki_data::{ChatTemplate, Template, Tokenizer};
+use aki_data::{Batcher, ChatTemplate, Sample, Target, Template, Tokenizer};
 use aki_model::weights::Checkpoint as Weights;
 use aki_model::{Aki, weights};
 use burn::tensor::{DType, Device};
@@ -17,6 +17,7 @@ pub use config::FolderConfig;
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint};
 use crate::config::RunConfig;
+use crate::data::{Loader, Samples};
 use crate::files::{sync_folder_of, write_whole};
 
 const CONFIG: &str = "config.json";
@@ -65,10 +66,10 @@ impl ModelFolder {
             .model
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
             .map_err(fault)?;
-        let mut aki = config.model.undrawn(config.base_vocab, device);
+        let mut aki = config.undrawn(device);
         match Stored::find(path)? {
             Stored::Folder(folder) => {
-                let weights = Weights::open(&folder)?;
+                let weights = config.open_weights(&folder)?;
                 let dtype = numbers(&weights, dtype, device)?;
                 aki = weights::load(aki, &weights, dtype)?;
             }
@@ -124,6 +125,26 @@ impl ModelFolder {
         weights::save(aki, &path)?;
         // Before a report says that the run is complete.
         sync_folder_of(&path).map_err(TrainError::io("write", &path))
+    }
+
+    /// All questions about these samples' pictures, `batch` pictures at a time, for
+    /// [`evaluate`](crate::evaluation::evaluate).
+    pub fn questions(&self, samples: Vec<Sample>, batch: usize) -> Loader<Samples> {
+        let batcher = Batcher {
+            tokenizer: self.tokenizer.clone(),
+            template: self.template(),
+            image_size: self.config.model.vision.image_size,
+            exif_orientation: false,
+            mean: self.config.norm_mean,
+            std: self.config.norm_std,
+            media_len: self.config.model.media_len(),
+            target: Target::Questions { per_picture: None },
+            augmentation: None,
+            seed: 0,
+        };
+        let count = samples.len();
+        let policy = self.config.attention;
+        Loader::new(Samples::new(samples, None, batcher, policy, batch), count)
     }
 
     /// AKI's texts with this model's system line.
@@ -209,10 +230,12 @@ fn numbers(
             ))),
         };
     }
-    let stored: BTreeSet<&str> = (weights.tensors().values())
-        .filter_map(|tensor| tensor.dtype.as_ref().map(DType::name))
-        .collect();
-    let first = weights.tensors().values().find_map(|tensor| tensor.dtype);
+    let floats = || {
+        let dtypes = weights.tensors().values().filter_map(|tensor| tensor.dtype);
+        dtypes.filter(DType::is_float)
+    };
+    let first = floats().next();
+    let stored: BTreeSet<&str> = floats().map(|dtype| dtype.name()).collect();
     if stored.len() < 2 && first.is_none_or(computes) {
         return Ok(None);
     }

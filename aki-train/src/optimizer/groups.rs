@@ -189,8 +189,12 @@ fn found<'a>(
 fn named(aki: &Aki) -> Vec<Named> {
     let mut paths = Paths::default();
     aki.visit(&mut paths);
-    let parameters = parameters(aki, &aki.projections(), "");
-    let both = paths.found.into_iter().zip(parameters);
+    let parameters = parameters(aki, &aki.projections(), "").into_iter();
+    // Packed matrices are frozen integers, which neither walk meets.
+    let both = paths
+        .found
+        .into_iter()
+        .zip(parameters.filter(|it| !it.packed));
     let beside_adapters = aki.language().has_adapters();
     both.map(|((id, path), parameter)| Named {
         id,

@@ -50,7 +50,7 @@ const BLOCKS: &str = "lang_model.model.layers.";
 
 /// Weights that share a scale, and the scale's bytes.
 const BLOCK: f64 = 32.0;
-const SCALE: f64 = 4.0;
+const SCALE: f64 = 2.0;
 
 impl Weights {
     pub(super) fn of(config: &RunConfig, stage: &StageConfig) -> Self {

@@ -99,9 +99,9 @@ impl Run<'_> {
         let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
         let progress = |done: usize| bar.set_position(done as u64);
-        let accuracy = evaluate(aki, &loader, &self.options.interrupter, progress);
+        let evaluation = evaluate(aki, &loader, &self.options.interrupter, progress);
         bar.finish_and_clear();
-        accuracy
+        Ok(evaluation?.map(|evaluation| evaluation.accuracy))
     }
 
     /// Asks the model on disk about some test pictures, which also shows that it can be read back.

@@ -263,6 +263,7 @@ impl<'a> Run<'a> {
             attention: self.final_policy(),
             norm_mean: NORM,
             norm_std: NORM,
+            quantization: None,
         }
     }
 

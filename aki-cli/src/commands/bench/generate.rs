@@ -10,7 +10,7 @@ use aki_model::generate::{GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::language::LanguageConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
-use aki_model::weights::{Checkpoint, Conversion, load};
+use aki_model::weights::{Checkpoint, Conversion, Parameter, load};
 use aki_train::folder::ModelFolder;
 use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
@@ -22,10 +22,12 @@ use crate::args::{BenchGenerate, name_of};
 pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     let (device, device_name) = args.device.open()?;
     let dtype: DType = args.dtype.into();
-    let (aki, config, vocabulary) = if let Some(folder) = &args.model {
+    let (aki, config, held, vocabulary) = if let Some(folder) = &args.model {
         let model = ModelFolder::load(folder, Some(dtype), &device)?;
         model.check_length("prompt and answer", args.prompt + args.new_tokens)?;
-        (model.aki, model.config.model, model.tokenizer.base_vocab())
+        let held = model.config.parameters();
+        let vocabulary = model.tokenizer.base_vocab();
+        (model.aki, model.config.model, held, vocabulary)
     } else {
         let config = match &args.preset {
             Some(name) => super::super::preset(name)?,
@@ -35,7 +37,8 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let vocabulary = config.language.vocab_size;
         (
             model(&config, folder.path(), dtype, &device)?,
-            config,
+            config.clone(),
+            config.parameters(),
             vocabulary,
         )
     };
@@ -72,12 +75,17 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     });
     // A token reads all of the language model but the embedding, of which it looks up a row.
     let language = &config.language;
-    let read = config.parameters().into_iter().filter(|parameter| {
+    let is_read = |parameter: &&Parameter| {
         let embedding = parameter.path.contains("embed_tokens") && !language.tie_word_embeddings;
         parameter.path.starts_with("lang_model.") && !embedding
+    };
+    let plain = config.parameters();
+    let weights: usize = plain.iter().filter(is_read).map(Parameter::len).sum();
+    let bytes = held.iter().filter(is_read).map(|parameter| {
+        let number = if parameter.packed { DType::I32 } else { dtype };
+        parameter.len() * number.size()
     });
-    let weights: usize = read.map(|parameter| parameter.len()).sum();
-    let rate = (weights * dtype.size()) as f64 / decode;
+    let rate = bytes.sum::<usize>() as f64 / decode;
     let memory = bandwidth();
     let rows = args.batch as f64;
     let mut out = std::io::stdout();

@@ -17,13 +17,14 @@ impl PackedOps for CubeBackend {
     fn packed_product(x: CubeTensor, words: CubeTensor, bits: Bits, turned: bool) -> CubeTensor {
         let words = into_contiguous(words);
         let [height, line] = words.shape().dims();
-        let shape = Shape::new([height, bits.numbers(line)]);
+        let blocks = bits.blocks(line);
+        let shape = Shape::new([height, blocks * BLOCK]);
         let client = words.client.clone();
         let handle = client.empty(shape.num_elements() * x.dtype.size());
         let (device, dtype) = (words.device.clone(), x.dtype);
         let matrix = CubeTensor::new_contiguous(client.clone(), device, shape, handle, dtype);
         // A unit has a word of numbers.
-        let units = height * line / (bits.count() + 1) * bits.count();
+        let units = height * blocks * bits.count();
         let cube = CubeDim::new_1d(256);
         unpack::launch(
             &client,
@@ -32,6 +33,7 @@ impl PackedOps for CubeBackend {
             words.into_buffer_arg(),
             matrix.clone().into_buffer_arg(),
             bits.count(),
+            blocks,
             dtype_to_storage_type(dtype),
         );
         let matrix = match turned {
@@ -48,15 +50,19 @@ fn unpack<F: Float>(
     words: &[i32],
     numbers: &mut [F],
     #[comptime] bits: usize,
+    #[comptime] blocks: usize,
     #[define(F)] _dtype: ElemType,
 ) {
     let in_word = comptime!(BLOCK / bits);
     let word = ABSOLUTE_POS;
     let first = word * in_word;
     if first < numbers.len() {
-        let block = word / bits * comptime!(bits + 1);
-        let scale = f32::reinterpret(words[block]);
-        let packed = u32::cast_from(words[block + 1 + word % bits]);
+        let row = word / comptime!(blocks * bits) * comptime!(blocks * bits + blocks.div_ceil(2));
+        let within = word % comptime!(blocks * bits);
+        let block = within / bits;
+        let scales = u32::cast_from(words[row + comptime!(blocks * bits) + block / 2]);
+        let scale = f32::reinterpret((scales >> ((block % 2 * 16) as u32)) << 16);
+        let packed = u32::cast_from(words[row + within]);
         #[unroll]
         for index in 0..in_word {
             let shift = comptime!((index * bits) as u32);

@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 
-use super::blocks::{Bits, unpack_onto};
+use super::blocks::{BLOCK, Bits, unpack_onto};
 use super::ops::PackedOps;
 use crate::attention::flex::heads::{as_f32, tensor};
 use crate::linear::flex::{Sizes, by_tiles};
@@ -15,7 +15,7 @@ impl PackedOps for Flex {
         let wide = as_f32(&x);
         let wide = &wide[x.layout().start_offset()..];
         let line = words.layout().shape()[1];
-        let (height, width) = (words.layout().shape()[0], bits.numbers(line));
+        let (height, width) = (words.layout().shape()[0], bits.blocks(line) * BLOCK);
         let stored: &[i32] = &words.storage()[words.layout().start_offset()..];
         let sizes = Sizes {
             rows: x.layout().shape()[0],
@@ -24,8 +24,7 @@ impl PackedOps for Flex {
             inputs_are_neighbours: !turned,
         };
         let out = by_tiles(wide, sizes, |tile, row, within| {
-            let words = bits.words(within.start)..bits.words(within.end);
-            unpack_onto(tile, &stored[row * line..][words], bits);
+            unpack_onto(tile, &stored[row * line..][..line], within, bits);
         });
         tensor(out, &[sizes.rows, sizes.to], dtype)
     }

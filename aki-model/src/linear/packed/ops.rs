@@ -41,11 +41,11 @@ mod meta {
     use burn::backend::fusion::custom::TensorSpec;
     use burn::tensor::Shape;
 
-    use super::Bits;
+    use super::super::{BLOCK, Bits};
 
     pub fn product(x: &TensorSpec, words: &TensorSpec, bits: &Bits, turned: &bool) -> TensorSpec {
         let to = match turned {
-            true => bits.numbers(words.shape[1]),
+            true => bits.blocks(words.shape[1]) * BLOCK,
             false => words.shape[0],
         };
         TensorSpec::new(Shape::new([x.shape[0], to]), x.dtype)

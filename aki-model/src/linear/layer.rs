@@ -1,17 +1,17 @@
-//! The linear layers of decoder blocks, whose matrix may lie packed and under an adapter.
+//! The linear layers of the network, whose matrix may lie packed and under an adapter.
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
+use burn::nn;
 use burn::tensor::{DType, Device, Tensor};
 
-use super::{PackedMatrix, project};
+use super::{Bits, PackedMatrix, project};
 use crate::adapters::Adapter;
 
 /// `y = x W + b`, to which an adapter adds its part.
 ///
-/// Its parameters have the names of [`Linear`]'s, and it draws the same.
+/// Its parameters have the names of [`nn::Linear`]'s, and it draws the same.
 #[derive(Module, Debug)]
-pub struct DecoderLinear {
+pub struct Linear {
     /// `[from, to]`; none where it is packed.
     weight: Option<Param<Tensor<2>>>,
     bias: Option<Param<Tensor<1>>>,
@@ -25,8 +25,8 @@ pub(crate) enum Matrix<'a> {
     Packed(&'a PackedMatrix),
 }
 
-impl From<Linear> for DecoderLinear {
-    fn from(linear: Linear) -> Self {
+impl From<nn::Linear> for Linear {
+    fn from(linear: nn::Linear) -> Self {
         Self {
             weight: Some(linear.weight),
             bias: linear.bias,
@@ -36,7 +36,7 @@ impl From<Linear> for DecoderLinear {
     }
 }
 
-impl DecoderLinear {
+impl Linear {
     /// Applies the layer over the last axis of `x`.
     ///
     /// # Panics
@@ -117,11 +117,16 @@ impl DecoderLinear {
         self
     }
 
-    /// The layer with its matrix packed.
+    /// The layer with its matrix packed, unless it is already. A matrix that nobody has read yet is not
+    /// drawn for it: packed words are to be loaded.
     #[must_use]
-    pub(crate) fn with_packed(mut self, packed: PackedMatrix) -> Self {
-        self.weight = None;
-        self.packed = Some(packed);
+    pub(crate) fn packed(mut self, bits: Bits) -> Self {
+        if let Some(weight) = self.weight.take() {
+            self.packed = Some(match weight.is_initialized() {
+                true => PackedMatrix::new(weight.val(), bits),
+                false => PackedMatrix::of_undrawn(weight, bits),
+            });
+        }
         self
     }
 }
@@ -153,7 +158,7 @@ mod tests {
     fn factors_give_what_their_product_gives_and_so_do_gradients() {
         let device = Device::flex().autodiff();
         for rows in [2, 9] {
-            let layer = DecoderLinear::from(LinearConfig::new(24, 40).init(&device));
+            let layer = Linear::from(LinearConfig::new(24, 40).init(&device));
             let dense = layer.clone();
             let (a, b) = (random([24, 3], &device), random([3, 40], &device));
             let layer = layer.with_adapter(Some(Adapter::of(a.clone(), b.clone(), 6.0)));
