@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A device beside the CPU that this program can compute on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// As `--device` calls it, such as `wgpu:0`.
     pub device: String,
@@ -20,7 +22,7 @@ pub struct Found {
 }
 
 /// What WGPU allows on an adapter; CUDA sets no limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of a buffer at most.
     pub max_buffer: u64,
@@ -29,7 +31,8 @@ pub struct Limits {
 }
 
 /// What a device is; the earlier ones are taken rather than the later ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     Discrete,
     /// Part of a card, or a card lent to a virtual machine.

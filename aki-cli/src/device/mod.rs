@@ -48,12 +48,8 @@ impl DeviceChoice {
     /// the CPU; it tells what it took and why.
     pub fn open(self) -> Result<(Device, String)> {
         match self {
-            Self::Auto if cuda_cards() > 0 => {
-                eprintln!("device: cuda:0 (the first NVIDIA card)");
-                Self::Cuda(Some(0)).open()
-            }
             Self::Auto => {
-                let (choice, why) = best(&found::wgpu());
+                let (choice, why) = auto();
                 eprintln!("device: {why}");
                 choice.open()
             }
@@ -74,11 +70,8 @@ impl DeviceChoice {
         match self {
             Self::Auto if cuda_cards() > 0 => Self::Cuda(None).open_beside(local_rank),
             Self::Auto => {
-                let found = found::wgpu();
-                let gpu = found.iter().find(|found| found.kind != Kind::Software);
-                if let (Some(gpu), 0) = (gpu, local_rank) {
-                    let (name, device) = (&gpu.name, &gpu.device);
-                    eprintln!("device: cpu (to train on {name}, ask for it: --device {device})");
+                if let (Some(gpu), 0) = (no_software(), local_rank) {
+                    eprintln!("device: {}", passed_over(&gpu));
                 }
                 Self::Cpu.open_beside(local_rank)
             }
@@ -93,6 +86,37 @@ impl DeviceChoice {
             Self::Cuda(None) => cuda(local_rank % cuda_cards().max(1)),
         }
     }
+}
+
+/// What `auto` takes, and why.
+pub fn auto() -> (DeviceChoice, String) {
+    match cuda_cards() {
+        0 => best(&found::wgpu()),
+        _ => (
+            DeviceChoice::Cuda(Some(0)),
+            "cuda:0 (the first NVIDIA card)".to_owned(),
+        ),
+    }
+}
+
+/// What `auto` takes to train, and why.
+pub fn auto_to_train() -> String {
+    match (cuda_cards(), no_software()) {
+        (0, Some(gpu)) => passed_over(&gpu),
+        (0, None) => "cpu (no GPU was found)".to_owned(),
+        (cards, _) => format!("cuda ({cards} NVIDIA cards, one a process)"),
+    }
+}
+
+/// The first adapter that is a GPU.
+fn no_software() -> Option<Found> {
+    let mut found = found::wgpu().into_iter();
+    found.find(|found| found.kind != Kind::Software)
+}
+
+fn passed_over(gpu: &Found) -> String {
+    let (name, device) = (&gpu.name, &gpu.device);
+    format!("cpu (to train on {name}, ask for it: --device {device})")
 }
 
 /// What `auto` takes where there is no NVIDIA card for CUDA, and why.
