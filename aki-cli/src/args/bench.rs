@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Subcommand, ValueEnum};
 
+use super::quantize::TypedBits;
 use super::values::{Dtype, PolicyArg};
 use crate::device::DeviceChoice;
 
@@ -23,7 +24,7 @@ pub enum BenchCommand {
     },
     /// Prefill and decoding of a language model, and what share of the memory's speed decoding reaches
     ///
-    /// scripts/bench-generate puts PyTorch with transformers beside it.
+    /// scripts/bench-generate puts PyTorch with transformers beside it, and scripts/bench-llama-cpp llama.cpp.
     Generate {
         #[command(flatten)]
         args: BenchGenerate,
@@ -110,6 +111,9 @@ pub struct BenchGenerate {
     /// Prompts at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count())]
     pub batch: usize,
+    /// Pack the drawn matrices as aki quantize does
+    #[arg(long, conflicts_with = "model")]
+    pub bits: Option<TypedBits>,
     /// What numbers are computed in
     #[arg(long, default_value = "f32")]
     pub dtype: Dtype,

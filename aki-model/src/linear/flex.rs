@@ -13,9 +13,9 @@ use crate::attention::flex::gemm::{Matrix, multiply};
 use crate::attention::flex::heads::{as_f32, tensor};
 
 /// Rows up to which the weights are read once for all rows, without a matrix product.
-const FEW_ROWS: usize = 8;
+pub const FEW_ROWS: usize = 8;
 /// Bytes of weights that make a task worth its while.
-const TASK_BYTES: usize = 64 << 10;
+pub const TASK_BYTES: usize = 64 << 10;
 /// Columns of a task, if the weight's columns are neighbours.
 const TASK_COLUMNS: usize = 128;
 /// A tile of weights to widen: inputs and outputs; 1 MiB in f32.
@@ -119,13 +119,19 @@ fn multiply_by<W: Stored>(x: &[f32], rows: usize, weight: FlexTensor) -> Vec<f32
     // Outputs first, so that a task's part is in one piece.
     let mut out = vec![0.0; weight.to * rows];
     few(x, rows, weight, &mut out);
+    turned_over(out, rows)
+}
+
+/// `[outputs, rows]` as `[rows, outputs]`.
+pub fn turned_over(out: Vec<f32>, rows: usize) -> Vec<f32> {
     if rows == 1 {
         return out;
     }
+    let outputs = out.len() / rows;
     let mut turned = vec![0.0; out.len()];
     for (output, values) in out.chunks(rows).enumerate() {
         for (row, &value) in values.iter().enumerate() {
-            turned[row * weight.to + output] = value;
+            turned[row * outputs + output] = value;
         }
     }
     turned

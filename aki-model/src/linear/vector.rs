@@ -176,7 +176,7 @@ fn add_products<const M: usize, const C: usize, W: Stored>(
 /// Asks for the `C` values that come a page after these: the processor's own prefetching stops at the
 /// end of a page. With it a core of an AMD EPYC (Zen 5) reads 30 GB/s instead of 20.
 #[inline(always)]
-fn fetch_ahead<const C: usize, W>(at: *const W) {
+pub fn fetch_ahead<const C: usize, W>(at: *const W) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..C * size_of::<W>()).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -1,7 +1,6 @@
 //! `aki bench generate`: prefill and decoding of a model, and decoding's share of what memory gives.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use aki_model::AkiConfig;
@@ -10,7 +9,7 @@ use aki_model::generate::{GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::language::LanguageConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
-use aki_model::weights::{Checkpoint, Conversion, Parameter, load};
+use aki_model::weights::{Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
 use aki_train::folder::ModelFolder;
 use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
@@ -29,31 +28,18 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let vocabulary = model.tokenizer.base_vocab();
         (model.aki, model.config.model, held, vocabulary)
     } else {
-        let config = match &args.preset {
-            Some(name) => super::super::preset(name)?,
-            None => drawn(args)?,
+        let config = drawn(args)?;
+        let how = args.bits.map(|bits| Quantization::new(bits.into()));
+        let held = match &how {
+            Some(how) => config.packed_parameters(how),
+            None => config.parameters(),
         };
-        let folder = tempfile::tempdir()?;
+        let aki = model(&config, how.as_ref(), dtype, &device)?;
         let vocabulary = config.language.vocab_size;
-        (
-            model(&config, folder.path(), dtype, &device)?,
-            config.clone(),
-            config.parameters(),
-            vocabulary,
-        )
+        (aki, config, held, vocabulary)
     };
     let len = args.prompt;
-    let document = Document {
-        tokens: 0..len,
-        ..Document::default()
-    };
-    let prompt = Prompt {
-        input_ids: (0..len).map(|at| (at * 7919 % vocabulary) as u32).collect(),
-        pixels: None,
-        spans: vec![],
-        layout: AttentionLayout::from_spans(Policy::Mma, len, &[vec![document]])?,
-    };
-    let prompts = vec![prompt; args.batch];
+    let prompts = vec![prompt(len, vocabulary)?; args.batch];
     let round = |max_new_tokens: usize| {
         let options = GenerateOptions {
             max_new_tokens,
@@ -128,8 +114,25 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A language model of the shape asked for, with as little as possible beside it.
+/// A text of any tokens.
+fn prompt(len: usize, vocabulary: usize) -> Result<Prompt> {
+    let document = Document {
+        tokens: 0..len,
+        ..Document::default()
+    };
+    Ok(Prompt {
+        input_ids: (0..len).map(|at| (at * 7919 % vocabulary) as u32).collect(),
+        pixels: None,
+        spans: vec![],
+        layout: AttentionLayout::from_spans(Policy::Mma, len, &[vec![document]])?,
+    })
+}
+
+/// A preset's shape, or a language model of the shape asked for, with as little as possible beside it.
 fn drawn(args: &BenchGenerate) -> Result<AkiConfig> {
+    if let Some(name) = &args.preset {
+        return super::super::preset(name);
+    }
     let language = LanguageConfig {
         added_tokens: 2,
         vocab_size: args.vocab,
@@ -165,14 +168,15 @@ fn drawn(args: &BenchGenerate) -> Result<AkiConfig> {
     Ok(config)
 }
 
-/// Draws weights to disk and reads them as a checkpoint's are read, since how they lie in memory decides
-/// how fast they are used.
+/// Draws weights to disk, packs them there if asked to, and reads them as a checkpoint's are read, since
+/// how they lie in memory decides how fast they are used.
 fn model(
     config: &AkiConfig,
-    folder: &Path,
+    how: Option<&Quantization>,
     dtype: DType,
     device: &Device,
 ) -> Result<aki_model::Aki> {
+    let [plain, packed] = [tempfile::tempdir()?, tempfile::tempdir()?];
     let conversion = Conversion {
         config,
         source: None,
@@ -181,9 +185,21 @@ fn model(
         shard_size: None,
         seed: 1,
     };
-    conversion.write(folder)?;
-    let aki = config.undrawn(config.language.vocab_size, device);
-    Ok(load(aki, &Checkpoint::open(folder)?, None)?)
+    conversion.write(plain.path())?;
+    let undrawn = config.undrawn(config.language.vocab_size, device);
+    let plain = Checkpoint::open(plain.path())?;
+    let Some(&how) = how else {
+        return Ok(load(undrawn, &plain, None)?);
+    };
+    let quantize = Quantize {
+        config,
+        source: &plain,
+        how,
+        shard_size: None,
+    };
+    quantize.write(packed.path())?;
+    let packed = Checkpoint::open(packed.path())?;
+    Ok(load(undrawn.packed(&how), &packed, None)?)
 }
 
 /// Places that a thread reads from in turn: one stream alone waits for memory more than it reads.

@@ -12,7 +12,10 @@
 //! bf16 has the range of f32, and a GPU without 16-bit floats reads it by a shift. Numbers are rounded by the
 //! scale as it is stored, so that its few bits cost next to nothing.
 
-use std::ops::Range;
+#![allow(
+    clippy::inline_always,
+    reason = "only what is inlined into `with_simd` is compiled for the machine's vectors"
+)]
 
 use burn::tensor::bf16;
 use rayon::prelude::*;
@@ -112,31 +115,53 @@ fn pack_block(numbers: &[f32; BLOCK], bits: Bits, words: &mut [i32]) -> bf16 {
     scale
 }
 
-/// Puts the numbers of some whole blocks of a row behind others.
-pub fn unpack_onto(numbers: &mut Vec<f32>, row: &[i32], within: Range<usize>, bits: Bits) {
-    let (words, scales) = row.split_at(bits.blocks(row.len()) * bits.count());
-    for block in within.start / BLOCK..within.end.div_ceil(BLOCK) {
-        let half = scales[block / 2].cast_unsigned() >> (block % 2 * 16);
-        let scale = f32::from_bits(half << 16);
-        let words = &words[block * bits.count()..][..bits.count()];
-        match bits {
-            Bits::Eight => unpack_words::<4>(numbers, scale, words, bits),
-            Bits::Four => unpack_words::<8>(numbers, scale, words, bits),
-        }
+/// The numbers of whole blocks of a row from a block on, as many as there is room for.
+///
+/// Inlined, so that it is compiled for the vectors of who calls it.
+///
+/// # Panics
+///
+/// If the row ends before, or a block is not whole.
+#[inline(always)]
+pub fn unpack(numbers: &mut [f32], row: &[i32], block: usize, bits: Bits) {
+    match bits {
+        Bits::Eight => unpack_blocks::<8, 32>(numbers, row, bits, block, |stored, bytes| {
+            *stored = *bytes;
+        }),
+        Bits::Four => unpack_blocks::<4, 16>(numbers, row, bits, block, |stored, bytes| {
+            for (two, byte) in stored.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+                *two = [byte & 15, byte >> 4];
+            }
+        }),
     }
 }
 
-/// `N` numbers a word; a constant, so that the loop over them becomes vectors.
-fn unpack_words<const N: usize>(numbers: &mut Vec<f32>, scale: f32, words: &[i32], bits: Bits) {
-    let (width, zero) = (32 / N, bits.zero() as i32);
-    for word in words {
-        let word = word.cast_unsigned();
-        let mut out = [0.0; N];
-        for (index, out) in out.iter_mut().enumerate() {
-            let stored = (word >> (index * width)) & (u32::MAX >> (32 - width));
-            *out = scale * (stored as i32 - zero) as f32;
+/// `WORDS` words a block, which is also the bits of a number. Bytes at a time, so that loops over constant
+/// ranges become vectors.
+#[inline(always)]
+fn unpack_blocks<const WORDS: usize, const BYTES: usize>(
+    numbers: &mut [f32],
+    row: &[i32],
+    bits: Bits,
+    block: usize,
+    read: impl Fn(&mut [u8; BLOCK], &[u8; BYTES]),
+) {
+    let zero = 1 << (WORDS - 1);
+    let (words, scales) = row.split_at(bits.blocks(row.len()) * WORDS);
+    let (numbers, ragged) = numbers.as_chunks_mut::<BLOCK>();
+    assert!(ragged.is_empty(), "blocks are whole");
+    let words = &words.as_chunks::<WORDS>().0[block..][..numbers.len()];
+    for (block, (numbers, words)) in (block..).zip(numbers.iter_mut().zip(words)) {
+        let half = scales[block / 2].cast_unsigned() >> (block % 2 * 16);
+        let scale = f32::from_bits(half << 16);
+        let (mut bytes, mut stored) = ([0; BYTES], [0; BLOCK]);
+        for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
         }
-        numbers.extend_from_slice(&out);
+        read(&mut stored, &bytes);
+        for (number, stored) in numbers.iter_mut().zip(stored) {
+            *number = scale * (i32::from(stored) - zero) as f32;
+        }
     }
 }
 
@@ -149,8 +174,8 @@ mod tests {
         assert_eq!(words.len(), bits.words(numbers.len()));
         let blocks = numbers.len().div_ceil(BLOCK);
         assert_eq!(bits.blocks(words.len()), blocks);
-        let mut back = Vec::new();
-        unpack_onto(&mut back, &words, 0..blocks * BLOCK, bits);
+        let mut back = vec![0.0; blocks * BLOCK];
+        unpack(&mut back, &words, 0, bits);
         let filled = back.split_off(numbers.len());
         assert!(filled.iter().all(|&x| x == 0.0), "filled up with zeros");
         back

@@ -1,12 +1,15 @@
-//! Products with a packed matrix on the CPU: it is unpacked a tile at a time, never as a whole.
+//! Products with a packed matrix on the CPU: a few rows by the words as they are; for many it is
+//! unpacked a tile at a time, never as a whole.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
+use rayon::prelude::*;
 
-use super::blocks::{BLOCK, Bits, unpack_onto};
+use super::blocks::{BLOCK, Bits};
 use super::ops::PackedOps;
+use super::vector::{arranged, dot_packed, unpack};
 use crate::attention::flex::heads::{as_f32, tensor};
-use crate::linear::flex::{Sizes, by_tiles};
+use crate::linear::flex::{FEW_ROWS, Sizes, TASK_BYTES, by_tiles, turned_over};
 
 impl PackedOps for Flex {
     fn packed_product(x: FlexTensor, words: FlexTensor, bits: Bits, turned: bool) -> FlexTensor {
@@ -23,9 +26,30 @@ impl PackedOps for Flex {
             to: if turned { width } else { height },
             inputs_are_neighbours: !turned,
         };
-        let out = by_tiles(wide, sizes, |tile, row, within| {
-            unpack_onto(tile, &stored[row * line..][..line], within, bits);
-        });
+        let out = if !turned && (1..=FEW_ROWS).contains(&sizes.rows) {
+            few(&wide[..sizes.rows * width], sizes, stored, bits)
+        } else {
+            by_tiles(wide, sizes, |tile, row, within| {
+                let len = tile.len();
+                tile.resize(len + within.len(), 0.0);
+                let row = &stored[row * line..][..line];
+                unpack(&mut tile[len..], row, within.start / BLOCK, bits);
+            })
+        };
         tensor(out, &[sizes.rows, sizes.to], dtype)
     }
+}
+
+/// Every output is one task's work from its first to its last term, so the sums have one order whatever
+/// the number of threads.
+fn few(x: &[f32], sizes: Sizes, words: &[i32], bits: Bits) -> Vec<f32> {
+    let Sizes { rows, from, to, .. } = sizes;
+    let line = bits.words(from);
+    let x: Vec<_> = x.chunks(from).map(|x| arranged(x, bits)).collect();
+    let outputs = (TASK_BYTES / (line * size_of::<i32>())).max(1);
+    let mut out = vec![0.0; to * rows];
+    out.par_chunks_mut(outputs * rows)
+        .enumerate()
+        .for_each(|(task, out)| dot_packed(&x, &words[task * outputs * line..], line, bits, out));
+    turned_over(out, rows)
 }

@@ -16,6 +16,8 @@ mod flex;
 mod ops;
 mod rows;
 mod scale;
+#[cfg(feature = "flex")]
+mod vector;
 
 use burn::backend::Dispatch;
 use burn::module::{Module, Param, ParamId};
@@ -102,10 +104,11 @@ impl PackedMatrix {
         let device = words.device();
         let ([to, line], from) = (words.dims(), self.from);
         let words: Vec<i32> = words.inner().into_data().iter::<i32>().collect();
-        let mut numbers = Vec::with_capacity(to * from + BLOCK);
-        for (number, row) in (1..).zip(words.chunks_exact(line)) {
-            blocks::unpack_onto(&mut numbers, row, 0..from, self.bits);
-            numbers.truncate(number * from);
+        let mut numbers = Vec::with_capacity(to * from);
+        let mut whole = vec![0.0; from.next_multiple_of(BLOCK)];
+        for row in words.chunks_exact(line) {
+            blocks::unpack(&mut whole, row, 0, self.bits);
+            numbers.extend_from_slice(&whole[..from]);
         }
         let data = TensorData::new(numbers, [to, from]);
         Tensor::<2>::from_data(data, (&device, DType::F32)).transpose()
@@ -167,10 +170,11 @@ mod tests {
         assert!(off <= tolerance, "{off}");
     }
 
-    /// On the CPU sizes on both sides of its kernel's tile.
+    /// On the CPU sizes on both sides of its kernels' tiles, and all numbers of rows that have one.
     #[test]
     fn products_and_gradients_are_those_of_the_unpacked_matrix() {
-        let sizes = [(72, 37, 3), (32, 5, 1), (1056, 530, 12)];
+        let mut sizes = vec![(72, 37, 3), (32, 5, 1), (1056, 530, 12)];
+        sizes.extend((1..=9).map(|rows| (200 + 33 * rows, 70, rows)));
         for (device, sizes) in devices().into_iter().zip([&sizes[..], &sizes[..1]]) {
             for &(from, to, rows) in sizes {
                 for bits in [Bits::Eight, Bits::Four] {
