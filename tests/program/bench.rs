@@ -183,9 +183,13 @@ fn generation_is_timed() {
         bytes(&said),
         4 * said["weights_read"].as_u64().expect("a number")
     );
-    let args = [&args[..4], &["--hidden", "30", "--heads", "4"]].concat();
-    let refused = Workplace::new().aki(&args).refused();
+    let wrong = [&args[..4], &["--hidden", "30", "--heads", "4"]].concat();
+    let refused = Workplace::new().aki(&wrong).refused();
     assert!(refused.contains("must be an even multiple"), "{refused}");
+    let short = ["--prompt", "9", "--new-tokens", "3", "--runs", "1"];
+    let preset = [&args[..3], &["--preset", "aki-tiny"], &short].concat();
+    let said = Workplace::new().aki(&preset).good().stdout;
+    assert!(said.contains("s to the first token"), "{said}");
 }
 
 #[test]

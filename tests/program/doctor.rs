@@ -30,12 +30,10 @@ fn a_machine_without_drivers_is_told_what_to_do() {
     let ended = doctor(&place, &["--json"], &[]).good();
     let report = report(&ended);
     assert_eq!(report["devices"], Value::Array(vec![]));
-    assert!(
-        report["auto"]
-            .as_str()
-            .expect("a choice")
-            .starts_with("cpu")
-    );
+    for what in ["inference", "training"] {
+        let choice = report["auto"][what].as_str().expect("a choice");
+        assert!(choice.starts_with("cpu ("), "{what}: {choice}");
+    }
     assert!(report["processor"]["threads"].as_u64() > Some(0));
     assert!(report["memory"].is_null() || report["memory"]["total"].as_u64() > Some(1 << 28));
     let four_billion = &report["fits"][0];
@@ -74,10 +72,13 @@ fn a_software_adapter_is_told_from_a_card() {
     let report = report(&doctor(&place, &["--json"], &environment).good());
     let device = &report["devices"][0];
     assert_eq!(
-        (&device["kind"], &device["interface"]),
+        (&device["kind"], &device["backend"]),
         (&"software".into(), &"vulkan".into())
     );
-    assert!(device["max_buffer"].as_u64() > Some(1 << 27), "{device}");
+    assert!(
+        device["limits"]["max_buffer"].as_u64() > Some(1 << 27),
+        "{device}"
+    );
     assert!(problems(&report).contains("a software one"), "{report}");
 }
 

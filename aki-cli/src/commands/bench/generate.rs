@@ -28,10 +28,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let vocabulary = model.tokenizer.base_vocab();
         (model.aki, model.config.model, held, vocabulary)
     } else {
-        let config = match &args.preset {
-            Some(name) => super::super::preset(name)?,
-            None => drawn(args)?,
-        };
+        let config = drawn(args)?;
         let how = args.bits.map(|bits| Quantization::new(bits.into()));
         let held = match &how {
             Some(how) => config.packed_parameters(how),
@@ -42,17 +39,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         (aki, config, held, vocabulary)
     };
     let len = args.prompt;
-    let document = Document {
-        tokens: 0..len,
-        ..Document::default()
-    };
-    let prompt = Prompt {
-        input_ids: (0..len).map(|at| (at * 7919 % vocabulary) as u32).collect(),
-        pixels: None,
-        spans: vec![],
-        layout: AttentionLayout::from_spans(Policy::Mma, len, &[vec![document]])?,
-    };
-    let prompts = vec![prompt; args.batch];
+    let prompts = vec![prompt(len, vocabulary)?; args.batch];
     let round = |max_new_tokens: usize| {
         let options = GenerateOptions {
             max_new_tokens,
@@ -137,8 +124,25 @@ fn read_a_token(config: &AkiConfig, held: &[Parameter], dtype: DType) -> (usize,
     (weights.sum(), bytes.sum())
 }
 
-/// A language model of the shape asked for, with as little as possible beside it.
+/// A text of any tokens.
+fn prompt(len: usize, vocabulary: usize) -> Result<Prompt> {
+    let document = Document {
+        tokens: 0..len,
+        ..Document::default()
+    };
+    Ok(Prompt {
+        input_ids: (0..len).map(|at| (at * 7919 % vocabulary) as u32).collect(),
+        pixels: None,
+        spans: vec![],
+        layout: AttentionLayout::from_spans(Policy::Mma, len, &[vec![document]])?,
+    })
+}
+
+/// A preset's shape, or a language model of the shape asked for, with as little as possible beside it.
 fn drawn(args: &BenchGenerate) -> Result<AkiConfig> {
+    if let Some(name) = &args.preset {
+        return super::super::preset(name);
+    }
     let language = LanguageConfig {
         added_tokens: 2,
         vocab_size: args.vocab,

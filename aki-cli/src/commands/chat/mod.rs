@@ -183,20 +183,18 @@ impl Chat {
     /// How an answer to a prompt of `len` tokens came.
     fn told(&self, answer: &Answered, len: usize) -> String {
         let tokens = answer.generated.token_ids.len();
-        let mut told = match answer.generated.ended {
+        let how = match answer.generated.ended {
             Ended::Caller => "stopped; ".to_owned(),
             Ended::Length => format!("cut off at {tokens} tokens; "),
             _ => String::new(),
         };
-        told += &format!("first token after {:.2} s", answer.first.as_secs_f64());
-        if let Some(rate) = answer.rate() {
-            told += &format!(", then {rate:.1} tokens/s");
-        }
-        told += &format!(", {} tokens", len + tokens);
-        if let Some(longest) = self.session.longest() {
-            told += &format!(" of {longest}");
-        }
-        told
+        let first = answer.first.as_secs_f64();
+        let rate = answer.rate();
+        let rate = rate.map_or_else(String::new, |rate| format!(", then {rate:.1} tokens/s"));
+        let longest = self.session.longest();
+        let longest = longest.map_or_else(String::new, |longest| format!(" of {longest}"));
+        let len = len + tokens;
+        format!("{how}first token after {first:.2} s{rate}, {len} tokens{longest}")
     }
 
     /// A line beside the conversation, for a person alone.

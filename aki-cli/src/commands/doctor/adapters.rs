@@ -9,65 +9,35 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, gigabytes};
-use crate::device::DeviceChoice;
+use super::Problem;
+use crate::device::{self, Found, Kind};
 
 /// Drivers answer within a second or two; those that take longer hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A device beside the CPU.
-#[derive(Serialize, Deserialize)]
-pub struct Found {
-    name: String,
-    /// `cuda`, or the graphics interface that WGPU reaches it by.
-    interface: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    kind: String,
-    driver: String,
-    /// The largest buffer, in bytes; 0 is unknown.
-    max_buffer: u64,
-    /// The most of a buffer that a kernel sees, in bytes; 0 is unknown.
-    max_binding: u64,
-    /// Whether kernels compute in f16.
-    f16: bool,
-}
+/// What the cards that CUDA reaches say.
+const CUDA: &str = "CUDA";
 
 /// What the process that asks says.
 #[derive(Serialize, Deserialize)]
 pub struct Probe {
     pub devices: Vec<Found>,
-    /// What `--device auto` takes.
-    pub auto: String,
+    pub auto: Auto,
 }
 
-impl Found {
-    pub fn text(&self) -> String {
-        let mut text = format!("{}, {}, {}", self.name, self.kind, self.interface);
-        if !self.driver.is_empty() {
-            write!(text, ", {}", self.driver).ok();
-        }
-        if self.max_buffer > 0 {
-            let limits = [self.max_buffer, self.max_binding].map(gigabytes);
-            write!(
-                text,
-                ", buffers of {}, {} seen at once",
-                limits[0], limits[1]
-            )
-            .ok();
-        }
-        text + match self.f16 {
-            true => ", f16",
-            false => ", no f16",
-        }
-    }
+/// What `--device auto` takes, and why.
+#[derive(Serialize, Deserialize)]
+pub struct Auto {
+    pub inference: String,
+    pub training: String,
 }
 
 /// Asks the drivers, in this process, and prints what they say.
 pub fn answer() -> Result<()> {
-    let devices = cuda().into_iter().chain(wgpu()).collect();
-    let auto = match DeviceChoice::Auto.open() {
-        Ok((_, name)) => name,
-        Err(error) => format!("{error:#}"),
+    let devices = device::found();
+    let auto = Auto {
+        inference: device::auto().1,
+        training: device::auto_to_train(),
     };
     writeln!(
         std::io::stdout(),
@@ -116,66 +86,6 @@ fn asked(patience: Duration) -> Result<Probe> {
 
 fn died(status: ExitStatus) -> String {
     format!("the process that asked them died ({status})")
-}
-
-#[cfg(feature = "wgpu")]
-fn wgpu() -> Vec<Found> {
-    use burn::cubecl::wgpu::wgpu;
-    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    let instance = wgpu::Instance::new(descriptor);
-    // OpenGL has no kernels that serve.
-    let backends = wgpu::Backends::PRIMARY;
-    let adapters = burn::cubecl::future::block_on(instance.enumerate_adapters(backends));
-    let found = adapters.iter().map(|adapter| {
-        let (about, limits) = (adapter.get_info(), adapter.limits());
-        let kind = match about.device_type {
-            wgpu::DeviceType::DiscreteGpu => "discrete",
-            wgpu::DeviceType::IntegratedGpu => "integrated",
-            wgpu::DeviceType::VirtualGpu => "virtual",
-            wgpu::DeviceType::Cpu => "software",
-            wgpu::DeviceType::Other => "other",
-        };
-        Found {
-            name: about.name,
-            interface: about.backend.to_string(),
-            kind: kind.to_owned(),
-            driver: format!("{} {}", about.driver, about.driver_info)
-                .trim()
-                .to_owned(),
-            max_buffer: limits.max_buffer_size,
-            max_binding: limits.max_storage_buffer_binding_size,
-            f16: adapter.features().contains(wgpu::Features::SHADER_F16),
-        }
-    });
-    found.collect()
-}
-
-#[cfg(not(feature = "wgpu"))]
-fn wgpu() -> Vec<Found> {
-    Vec::new()
-}
-
-#[cfg(feature = "cuda")]
-fn cuda() -> Vec<Found> {
-    use burn::tensor::{DType, Device, DeviceType};
-    let cards = Device::enumerate(DeviceType::Cuda).into_vec();
-    let found = cards.iter().map(|card| Found {
-        name: card
-            .identity()
-            .map_or_else(|| "NVIDIA card".to_owned(), |it| it.name),
-        interface: "cuda".to_owned(),
-        kind: "discrete".to_owned(),
-        driver: nvidia_driver().unwrap_or_default(),
-        max_buffer: 0,
-        max_binding: 0,
-        f16: card.supports_dtype(DType::F16),
-    });
-    found.collect()
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda() -> Vec<Found> {
-    Vec::new()
 }
 
 /// What the system says of drivers.
@@ -256,17 +166,17 @@ impl Drivers {
                 "add yourself to its group, then log in anew: sudo usermod -aG render $USER",
             ));
         }
-        let no_graphics = !found.iter().any(|device| device.interface != "cuda");
+        let no_graphics = !found.iter().any(|device| device.backend != CUDA);
         if with_wgpu && no_graphics && self.closed.is_empty() {
             problems.push(self.no_graphics());
         }
-        if !found.is_empty() && found.iter().all(|device| device.kind == "software") {
+        if !found.is_empty() && found.iter().all(|device| device.kind == Kind::Software) {
             problems.push(Problem::new(
                 "the only graphics adapter is a software one, which is slower than the CPU backend",
                 "stay with --device cpu; if there is a card, install its driver",
             ));
         }
-        let with_card = found.iter().any(|device| device.interface == "cuda");
+        let with_card = found.iter().any(|device| device.backend == CUDA);
         if self.nvidia.is_some() && !with_card {
             problems.push(match cfg!(feature = "cuda") {
                 true => Problem::new(

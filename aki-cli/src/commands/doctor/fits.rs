@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use aki_data::Tokenizer;
 use aki_model::AkiConfig;
-use aki_model::weights::{Checkpoint, Parameter, check};
+use aki_model::weights::{Bits, Parameter, Quantization, check};
 use aki_train::folder::{FolderConfig, find};
 use anyhow::Result;
-use burn::tensor::DType;
 use serde::Serialize;
 
 use super::machine::Memory;
@@ -56,13 +55,14 @@ impl Fit {
 /// The shapes that come with aki.
 pub fn presets(memory: Option<&Memory>) -> Vec<Fit> {
     let fit = |preset| {
-        let parameters = AkiConfig::preset(preset)?.parameters();
+        let config = AkiConfig::preset(preset)?;
+        let parameters = config.parameters();
+        let packed = |bits| config.packed_parameters(&Quantization::new(bits));
         let sizes = [
-            ("f32", bytes(&parameters, 32.0, 4)),
-            ("f16 or bf16", bytes(&parameters, 16.0, 2)),
-            // A block of 32 numbers has a scale of 16 bits.
-            ("8 bits", bytes(&parameters, 8.5, 2)),
-            ("4 bits", bytes(&parameters, 4.5, 2)),
+            ("f32", bytes(&parameters, 4)),
+            ("f16 or bf16", bytes(&parameters, 2)),
+            ("8 bits", bytes(&packed(Bits::Eight), 2)),
+            ("4 bits", bytes(&packed(Bits::Four), 2)),
         ];
         let types = sizes.map(|(name, bytes)| TypeFit {
             name,
@@ -78,17 +78,10 @@ pub fn presets(memory: Option<&Memory>) -> Vec<Fit> {
     AkiConfig::PRESETS.into_iter().filter_map(fit).collect()
 }
 
-/// Bytes of weights whose matrices take `bits` a number; the embedding and vectors take `rest` bytes.
-fn bytes(parameters: &[Parameter], bits: f64, rest: usize) -> u64 {
-    let of = |it: &Parameter| {
-        let is_packed = it.tensors[0].1.len() == 2 && !it.path.contains("embed");
-        let numbers = it.len() as f64;
-        match is_packed {
-            true => (numbers * bits / 8.0).ceil() as u64,
-            false => (it.len() * rest) as u64,
-        }
-    };
-    parameters.iter().map(of).sum()
+/// Bytes of weights, with `size` bytes a number where they are not packed into words of 32 bits.
+fn bytes(parameters: &[Parameter], size: usize) -> u64 {
+    let of = |it: &Parameter| it.len() * if it.packed { 4 } else { size };
+    parameters.iter().map(|it| of(it) as u64).sum()
 }
 
 fn fits(bytes: u64, memory: Option<&Memory>) -> Option<bool> {
@@ -118,28 +111,27 @@ impl ModelFit {
     pub fn of(path: &Path, memory: Option<&Memory>) -> Result<Self> {
         let folder = find(path)?;
         let config = FolderConfig::read(&folder)?;
-        let weights = Checkpoint::open(&folder)?;
+        let weights = config.open_weights(&folder)?;
         let tensors = weights.tensors().values();
-        let sizes = tensors.clone().map(|tensor| {
-            let numbers = tensor.shape.iter().product::<usize>();
-            let size = tensor.dtype.map_or(1, |dtype| dtype.size());
-            (numbers as u64, (numbers * size) as u64)
+        let bytes = tensors.clone().map(|it| it.byte_len() as u64).sum();
+        let types = tensors.filter_map(|tensor| {
+            tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
+                true => dtype.name(),
+                false => "packed words",
+            })
         });
-        let (parameters, bytes) = sizes.fold((0, 0), |(numbers, bytes), it| {
-            (numbers + it.0, bytes + it.1)
-        });
-        let types = tensors.filter_map(|tensor| tensor.dtype.as_ref().map(DType::name));
+        let parameters = config.model.parameters();
         let whole = || -> Result<()> {
             let tokenizer = Tokenizer::open(&folder)?;
             let model = &config.model;
             model
                 .validate(tokenizer.base_vocab(), tokenizer.vocab())
                 .map_err(anyhow::Error::msg)?;
-            check(&model.parameters(), &weights)?;
+            check(&config.parameters(), &weights)?;
             Ok(())
         };
         Ok(Self {
-            parameters,
+            parameters: parameters.iter().map(|it| it.len() as u64).sum(),
             types: types.collect(),
             bytes,
             fits: fits(bytes, memory),
@@ -186,9 +178,10 @@ mod tests {
 
     #[test]
     fn the_large_model_in_four_bits_is_a_laptops() {
-        let parameters = AkiConfig::preset("aki-4b").unwrap().parameters();
-        assert_eq!(bytes(&parameters, 32.0, 4), 4 * 4_330_957_954);
-        assert!((2_400_000_000..3_000_000_000).contains(&bytes(&parameters, 4.5, 2)));
+        let config = AkiConfig::preset("aki-4b").unwrap();
+        assert_eq!(bytes(&config.parameters(), 4), 4 * 4_330_957_954);
+        let packed = config.packed_parameters(&Quantization::new(Bits::Four));
+        assert!((2_400_000_000..3_000_000_000).contains(&bytes(&packed, 2)));
     }
 
     #[test]

@@ -41,11 +41,11 @@ impl Processor {
     pub fn text(&self) -> String {
         let [with, without] = [true, false].map(|has| chosen(&self.instructions, has));
         let name = self.name.as_deref().unwrap_or(self.architecture);
-        let mut text = format!("{name}, {} threads, {with}", self.threads);
-        if !without.is_empty() {
-            text += &format!("; without {without}");
-        }
-        text
+        let without = match without.as_str() {
+            "" => String::new(),
+            names => format!("; without {names}"),
+        };
+        format!("{name}, {} threads, {with}{without}", self.threads)
     }
 
     pub fn problem(&self) -> Option<Problem> {
@@ -121,7 +121,10 @@ pub struct Cache {
 
 impl Cache {
     pub fn look() -> Self {
-        let folder = kernels();
+        #[cfg(feature = "cube")]
+        let folder = Some(crate::device::kernel_folder());
+        #[cfg(not(feature = "cube"))]
+        let folder: Option<PathBuf> = None;
         Self {
             bytes: folder.as_deref().map_or(0, size),
             writable: folder.as_deref().is_some_and(is_writable),
@@ -154,16 +157,6 @@ impl Cache {
             "make it writable, or set XDG_CACHE_HOME to a folder that is",
         ))
     }
-}
-
-#[cfg(feature = "cube")]
-fn kernels() -> Option<PathBuf> {
-    Some(crate::device::kernel_folder())
-}
-
-#[cfg(not(feature = "cube"))]
-fn kernels() -> Option<PathBuf> {
-    None
 }
 
 /// Bytes of all files below a folder.

@@ -13,10 +13,11 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use self::adapters::answer;
-use self::adapters::{Drivers, Found, Probe};
+use self::adapters::{Auto, Drivers, Probe};
 use self::fits::{Fit, ModelFit};
 use self::machine::{Cache, Memory, Processor};
 use super::Done;
+use crate::device::Found;
 
 /// What was found, and what is wrong with it.
 #[derive(Serialize)]
@@ -27,8 +28,8 @@ struct Report {
     processor: Processor,
     memory: Option<Memory>,
     devices: Vec<Found>,
-    /// What `--device auto` takes, and why.
-    auto: String,
+    /// None if the drivers could not be asked.
+    auto: Option<Auto>,
     drivers: Drivers,
     kernel_cache: Cache,
     fits: Vec<Fit>,
@@ -72,7 +73,7 @@ pub fn run(model: Option<&Path>, as_json: bool) -> Result<Done> {
         fits: fits::presets(memory.as_ref()),
         memory,
         devices: Vec::new(),
-        auto: String::new(),
+        auto: None,
         drivers: Drivers::look(),
         kernel_cache: Cache::look(),
         model,
@@ -81,12 +82,9 @@ pub fn run(model: Option<&Path>, as_json: bool) -> Result<Done> {
     match probed {
         Ok(Probe { devices, auto }) => {
             report.devices = devices;
-            report.auto = auto;
+            report.auto = Some(auto);
         }
-        Err(problem) => {
-            "cpu, since the graphics drivers could not be asked".clone_into(&mut report.auto);
-            report.problems.push(problem);
-        }
+        Err(problem) => report.problems.push(problem),
     }
     report.find_problems();
     let mut out = std::io::stdout();
@@ -137,12 +135,18 @@ impl Report {
             None => line("memory", "unknown on this system"),
         }
         for device in &self.devices {
-            line("device", &device.text());
+            line("device", &device.to_string());
         }
         if self.devices.is_empty() {
             line("device", "no GPU");
         }
-        line("auto", &self.auto);
+        if let Some(Auto {
+            inference,
+            training,
+        }) = &self.auto
+        {
+            line("auto", &format!("{inference}; to train {training}"));
+        }
         line("drivers", &self.drivers.text());
         line("cache", &self.kernel_cache.text());
         for fit in &self.fits {

@@ -1,9 +1,13 @@
 //! From `--device` to a device of Burn.
 
+mod found;
+
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+
+pub use found::{Found, Kind, found};
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +43,25 @@ impl FromStr for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device and what to call it. `auto` takes an NVIDIA card where the program was built for
-    /// one and finds one, else the CPU.
+    /// The device and what to call it. `auto` takes an NVIDIA card where the program was built for CUDA and
+    /// finds one, else a GPU through WGPU, a discrete one before an integrated one and never software, else
+    /// the CPU; it tells what it took and why.
     pub fn open(self) -> Result<(Device, String)> {
-        self.open_beside(0)
+        match self {
+            Self::Auto => {
+                let (choice, why) = auto();
+                eprintln!("device: {why}");
+                choice.open()
+            }
+            chosen => chosen.open_beside(0),
+        }
     }
 
-    /// As [`Self::open`], for number `local_rank` of the processes on this machine: they share out its
-    /// NVIDIA cards, unless one is named. (Some launchers show each process its own alone.)
+    /// As [`Self::open`], to train, as number `local_rank` of the processes on this machine: they share
+    /// out its NVIDIA cards, unless one is named. (Some launchers show each process its own alone.)
+    ///
+    /// `auto` takes CUDA or the CPU. A GPU through WGPU must be named: it computes in no bf16, and most that
+    /// are met draw a desktop and have memory for inference, where a run would take both for hours.
     pub fn open_beside(self, local_rank: usize) -> Result<(Device, String)> {
         #[cfg(feature = "cube")]
         if self != Self::Cpu {
@@ -54,10 +69,16 @@ impl DeviceChoice {
         }
         match self {
             Self::Auto if cuda_cards() > 0 => Self::Cuda(None).open_beside(local_rank),
+            Self::Auto => {
+                if let (Some(gpu), 0) = (no_software(), local_rank) {
+                    eprintln!("device: {}", passed_over(&gpu));
+                }
+                Self::Cpu.open_beside(local_rank)
+            }
             #[cfg(feature = "flex")]
-            Self::Auto | Self::Cpu => Ok((Device::flex(), "cpu".to_owned())),
+            Self::Cpu => Ok((Device::flex(), "cpu".to_owned())),
             #[cfg(not(feature = "flex"))]
-            Self::Auto | Self::Cpu => {
+            Self::Cpu => {
                 bail!("this aki was built without the CPU backend; build it with --features flex")
             }
             Self::Wgpu(number) => wgpu(number),
@@ -65,6 +86,56 @@ impl DeviceChoice {
             Self::Cuda(None) => cuda(local_rank % cuda_cards().max(1)),
         }
     }
+}
+
+/// What `auto` takes, and why.
+pub fn auto() -> (DeviceChoice, String) {
+    match cuda_cards() {
+        0 => best(&found::wgpu()),
+        _ => (
+            DeviceChoice::Cuda(Some(0)),
+            "cuda:0 (the first NVIDIA card)".to_owned(),
+        ),
+    }
+}
+
+/// What `auto` takes to train, and why.
+pub fn auto_to_train() -> String {
+    match (cuda_cards(), no_software()) {
+        (0, Some(gpu)) => passed_over(&gpu),
+        (0, None) => "cpu (no GPU was found)".to_owned(),
+        (cards, _) => format!("cuda ({cards} NVIDIA cards, one a process)"),
+    }
+}
+
+/// The first adapter that is a GPU.
+fn no_software() -> Option<Found> {
+    let mut found = found::wgpu().into_iter();
+    found.find(|found| found.kind != Kind::Software)
+}
+
+fn passed_over(gpu: &Found) -> String {
+    let (name, device) = (&gpu.name, &gpu.device);
+    format!("cpu (to train on {name}, ask for it: --device {device})")
+}
+
+/// What `auto` takes where there is no NVIDIA card for CUDA, and why.
+fn best(adapters: &[Found]) -> (DeviceChoice, String) {
+    let gpus = (0..).zip(adapters);
+    let gpus = gpus.filter(|(_, found)| found.kind != Kind::Software);
+    if let Some((number, gpu)) = gpus.min_by_key(|(_, found)| found.kind) {
+        let why = format!(
+            "{} ({}, {}, {})",
+            gpu.device, gpu.name, gpu.kind, gpu.backend
+        );
+        return (DeviceChoice::Wgpu(Some(number)), why);
+    }
+    let why = match adapters {
+        [] if cfg!(feature = "wgpu") => "no GPU was found".to_owned(),
+        [] => "this aki was built without WGPU".to_owned(),
+        [software, ..] => format!("the only WGPU adapter, {}, is software", software.name),
+    };
+    (DeviceChoice::Cpu, format!("cpu ({why})"))
 }
 
 /// Has compiled kernels, and what was measured to choose among them, kept in the user's cache folder: they
@@ -107,7 +178,8 @@ fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
             "no WGPU adapter was found; install a Vulkan, Metal or DirectX 12 driver, or use --device cpu"
         ),
         Some(number) if number >= count => {
-            bail!("wgpu:{number} is not there: {count} WGPU adapters were found, numbered from 0")
+            let found: Vec<_> = found::wgpu().iter().map(ToString::to_string).collect();
+            bail!("wgpu:{number} is not there:\n  {}", found.join("\n  "))
         }
         Some(number) => Ok((found.swap_remove(number), format!("wgpu:{number}"))),
         None => Ok((
@@ -151,6 +223,37 @@ fn cuda(_: usize) -> Result<(Device, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn adapter(number: usize, name: &str, kind: Kind) -> Found {
+        Found {
+            device: format!("wgpu:{number}"),
+            name: name.to_owned(),
+            backend: "vulkan".to_owned(),
+            driver: String::new(),
+            kind,
+            limits: None,
+            f16: true,
+        }
+    }
+
+    #[test]
+    fn auto_takes_the_best_gpu_and_no_software() {
+        let software = adapter(0, "llvmpipe", Kind::Software);
+        let found = [
+            software.clone(),
+            adapter(1, "Iris", Kind::Integrated),
+            adapter(2, "Arc", Kind::Discrete),
+        ];
+        let (choice, why) = best(&found);
+        assert_eq!(choice, DeviceChoice::Wgpu(Some(2)));
+        assert_eq!(why, "wgpu:2 (Arc, discrete GPU, vulkan)");
+        assert_eq!(best(&found[..2]).0, DeviceChoice::Wgpu(Some(1)));
+
+        let (choice, why) = best(&[software]);
+        assert_eq!(choice, DeviceChoice::Cpu);
+        assert_eq!(why, "cpu (the only WGPU adapter, llvmpipe, is software)");
+        assert_eq!(best(&[]).0, DeviceChoice::Cpu);
+    }
 
     #[test]
     fn devices_are_read() {
