@@ -26,3 +26,4 @@ mod tensorboard;
 mod torture;
 mod train;
 mod unfit;
+mod wgpu;
