@@ -70,6 +70,7 @@ fn few_rows(x: CubeTensor, words: CubeTensor, bits: Bits) -> CubeTensor {
         words.into_buffer_arg(),
         y.clone().into_buffer_arg(),
         to,
+        line,
         bits.blocks(line),
         rows,
         bits.count(),

@@ -27,7 +27,7 @@ const UNITS: usize = UNITS_X * UNITS_Y;
 /// # Shapes
 ///
 /// - `x`: `[rows, 32 blocks]`, four at a time
-/// - `words`: `[to, words of a row]`
+/// - `words`: `[to, line]`
 /// - `y`: `[rows, to]`
 #[cube(launch)]
 pub fn product<F: Float, N: Size>(
@@ -35,6 +35,7 @@ pub fn product<F: Float, N: Size>(
     words: &[i32],
     y: &mut [F],
     to: usize,
+    line: usize,
     blocks: usize,
     #[comptime] rows: usize,
     #[comptime] bits: usize,
@@ -42,8 +43,7 @@ pub fn product<F: Float, N: Size>(
 ) {
     let unit = UNIT_POS as usize;
     let row_words = blocks * bits;
-    let line = row_words + (blocks + 1) / 2;
-    let first = (CUBE_POS as usize * UNITS_Y + UNIT_POS_Y as usize) * OUTPUTS;
+    let first = (CUBE_POS * UNITS_Y + UNIT_POS_Y as usize) * OUTPUTS;
     let mut sums = Array::<f32>::new(comptime!(rows * OUTPUTS));
     #[unroll]
     for at in 0..comptime!(rows * OUTPUTS) {
@@ -108,7 +108,7 @@ pub fn product<F: Float, N: Size>(
             // Each begins elsewhere, or all would read one bank of the memory at once.
             total += shared[sum * UNITS + unit_y * UNITS_X + (lane + unit) % UNITS_X];
         }
-        let output = (CUBE_POS as usize * UNITS_Y + unit_y) * OUTPUTS + sum % OUTPUTS;
+        let output = (CUBE_POS * UNITS_Y + unit_y) * OUTPUTS + sum % OUTPUTS;
         if output < to {
             y[sum / OUTPUTS * to + output] = F::cast_from(total);
         }
