@@ -30,3 +30,4 @@ mod tensorboard;
 mod torture;
 mod train;
 mod unfit;
+mod wgpu;

@@ -206,6 +206,38 @@ mod tests {
         }
     }
 
+    /// Sizes on both sides of what a cube of the kernel for few rows takes; nine rows are too many for it.
+    #[test]
+    fn few_rows_on_a_gpu_give_what_the_cpu_gives() {
+        let [cpu, gpu] = &devices()[..] else { return };
+        for (from, to, rows) in [
+            (32, 1, 1..=2),
+            (72, 37, 1..=9),
+            (1000, 8, 1..=1),
+            (1056, 530, 3..=3),
+        ] {
+            let weight = random([from, to]);
+            for bits in [Bits::Eight, Bits::Four] {
+                let packed =
+                    |device| PackedMatrix::new(Tensor::from_data(weight.clone(), device), bits);
+                let (on_cpu, on_gpu) = (packed(cpu), packed(gpu));
+                for rows in rows.clone() {
+                    let x = random([rows, from]);
+                    for (dtype, off) in [(DType::F32, 1e-5), (DType::F16, 1e-3)] {
+                        let [expected, found] =
+                            [(&on_cpu, cpu), (&on_gpu, gpu)].map(|(packed, device)| {
+                                let x = Tensor::<2>::from_data(x.clone(), (device, dtype));
+                                let y = packed.product(x);
+                                assert_eq!(y.dtype(), dtype);
+                                numbers(y)
+                            });
+                        assert_near(&found, &expected, off);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn half_precision_is_summed_in_f32() {
         let device = Device::flex();
