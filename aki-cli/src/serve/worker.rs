@@ -14,7 +14,7 @@ use super::ApiError;
 use super::record::log;
 
 /// What is done with the model.
-type Job = Box<dyn FnOnce(&ModelFolder, &Cancel) + Send>;
+type Job<M> = Box<dyn FnOnce(&M, &Cancel) + Send>;
 
 /// Whether a job should end, and why. A job that takes long asks it now and then.
 #[derive(Clone, Debug, Default)]
@@ -42,11 +42,10 @@ impl Cancel {
 pub struct Busy;
 
 /// Hands jobs to the thread that has the model. One is done at a time, in the order they came.
-#[derive(Clone)]
-pub struct Worker(Arc<Shared>);
+pub struct Worker<M = ModelFolder>(Arc<Shared<M>>);
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct Shared<M> {
+    queue: Mutex<Queue<M>>,
     /// A job came, or there will be no more.
     changed: Condvar,
     /// All that was asked for is done.
@@ -55,23 +54,27 @@ struct Shared {
     room: usize,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<(u64, Job, Cancel)>,
+struct Queue<M> {
+    waiting: VecDeque<(u64, Job<M>, Cancel)>,
     running: Option<Cancel>,
     next: u64,
     closed: bool,
 }
 
-impl Worker {
+impl<M: Send + 'static> Worker<M> {
     /// Starts the thread. Behind the job that is being done, `room` more may wait.
     ///
     /// # Errors
     ///
     /// What the system says if there can be no thread.
-    pub fn start(model: ModelFolder, room: usize) -> Result<Self> {
+    pub fn start(model: M, room: usize) -> Result<Self> {
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                running: None,
+                next: 0,
+                closed: false,
+            }),
             changed: Condvar::new(),
             idle: Notify::new(),
             room,
@@ -90,8 +93,8 @@ impl Worker {
     /// [`Busy`] if the queue is full, or if the server stops.
     pub fn submit(
         &self,
-        job: impl FnOnce(&ModelFolder, &Cancel) + Send + 'static,
-    ) -> Result<Ticket, Busy> {
+        job: impl FnOnce(&M, &Cancel) + Send + 'static,
+    ) -> Result<Ticket<M>, Busy> {
         let mut queue = self.0.lock();
         // An idle thread takes one at once.
         let room = self.0.room + usize::from(queue.running.is_none());
@@ -118,7 +121,7 @@ impl Worker {
     /// 429 if the queue is full, 503 if the server stops, 500 if the job panics.
     pub async fn ask<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&ModelFolder, &Cancel) -> R + Send + 'static,
+        job: impl FnOnce(&M, &Cancel) -> R + Send + 'static,
     ) -> Result<R, ApiError> {
         let (give, given) = oneshot::channel();
         let ticket = self
@@ -176,19 +179,19 @@ impl Worker {
     }
 }
 
-impl Queue {
+impl<M> Queue<M> {
     fn is_idle(&self) -> bool {
         self.running.is_none() && self.waiting.is_empty()
     }
 }
 
-impl Shared {
+impl<M> Shared<M> {
     /// What the lock guards is whole between any two of its changes.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, model: &ModelFolder) {
+    fn work(&self, model: &M) {
         loop {
             let (job, cancel) = self.next();
             // The panic itself was told by the hook; whoever waits sees that nothing came.
@@ -203,7 +206,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> (Job, Cancel) {
+    fn next(&self) -> (Job<M>, Cancel) {
         let mut queue = self.lock();
         loop {
             if let Some((_, job, cancel)) = queue.waiting.pop_front() {
@@ -219,13 +222,13 @@ impl Shared {
 }
 
 /// A place in the queue, then the model's time. Dropped, it cancels its job.
-pub struct Ticket {
-    shared: Arc<Shared>,
+pub struct Ticket<M = ModelFolder> {
+    shared: Arc<Shared<M>>,
     number: u64,
     cancel: Cancel,
 }
 
-impl Ticket {
+impl<M> Ticket<M> {
     /// Why a job gave nothing.
     pub fn no_result(&self) -> ApiError {
         match self.cancel.is_set() {
@@ -237,7 +240,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl<M> Drop for Ticket<M> {
     fn drop(&mut self) {
         self.cancel.set(LEFT);
         let mut queue = self.shared.lock();
@@ -252,5 +255,78 @@ impl Drop for Ticket {
         drop(queue);
         // What it holds (pictures, say) goes without the lock.
         drop(job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn on_runtime(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(test);
+    }
+
+    /// A job that goes on until it is cancelled, and a word when it has begun.
+    fn occupy(worker: &Worker<u32>) -> (Ticket<u32>, Receiver<()>) {
+        let (begin, begun) = channel();
+        let ticket = worker.submit(move |_, cancel| {
+            begin.send(()).ok();
+            while !cancel.is_set() {
+                std::thread::yield_now();
+            }
+        });
+        let ticket = ticket.expect("a place");
+        begun.recv().expect("it begins");
+        (ticket, begun)
+    }
+
+    #[test]
+    fn a_job_that_panics_gives_500_and_the_next_one_is_done() {
+        on_runtime(async {
+            let worker = Worker::start(7_u32, 1).expect("a thread");
+            let failed = worker.ask(|model, _| assert_eq!(*model, 8, "on purpose"));
+            assert_eq!(failed.await.expect_err("a panic").status, 500);
+            assert_eq!(worker.ask(|model, _| *model + 1).await.expect("a sum"), 8);
+        });
+    }
+
+    #[test]
+    fn a_ticket_that_is_dropped_frees_its_place() {
+        let worker = Worker::start(7_u32, 1).expect("a thread");
+        let (running, begun) = occupy(&worker);
+        let waiting = worker.submit(|_, _| ()).expect("a place to wait");
+        assert_eq!(worker.load(), (1, 1));
+        assert!(worker.submit(|_, _| ()).is_err());
+        drop(waiting);
+        assert_eq!(worker.load(), (0, 1));
+        drop(running);
+        // Its sender goes with it.
+        assert!(begun.recv().is_err());
+    }
+
+    #[test]
+    fn at_the_end_what_waits_is_let_go_and_what_runs_is_told() {
+        on_runtime(async {
+            let worker = Worker::start(7_u32, 1).expect("a thread");
+            let (running, begun) = occupy(&worker);
+            let asked = Worker(worker.0.clone());
+            let waiting = tokio::spawn(async move { asked.ask(|model, _| *model).await });
+            while worker.load().0 == 0 {
+                tokio::task::yield_now().await;
+            }
+            let patience = tokio::time::sleep(Duration::from_millis(10));
+            worker.finish(Box::pin(patience)).await;
+            assert!(begun.recv().is_err());
+            let refused = waiting.await.expect("no panic").expect_err("no turn");
+            assert_eq!(refused.status, 503);
+            assert_eq!(running.no_result().status, 503);
+            assert_eq!(worker.ask(|_, _| ()).await.expect_err("closed").status, 503);
+        });
     }
 }
