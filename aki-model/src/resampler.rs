@@ -159,10 +159,8 @@ impl PerceiverResampler {
             let seen_nls = reference::probabilities(q, k, &layout)
                 .mean_dim(1)
                 .squeeze_dim::<3>(1);
-            let [of_patches, of_latents] = seen_nls
-                .split_with_sizes(vec![patches, latents], 2)
-                .try_into()
-                .expect("two parts");
+            let of_patches = seen_nls.clone().narrow(2, 0, patches);
+            let of_latents = seen_nls.narrow(2, patches, latents);
             let read = Tensor::cat(vec![of_patches, zeros(latents)], 2)
                 + of_latents.matmul(from_nls.clone());
             from_nls = (from_nls + read).div_scalar(2.0);

@@ -41,8 +41,8 @@ class Page:
         """Nothing was asked of anybody else, and nothing went wrong."""
         for request in self.requests:
             assert request.startswith((self.url, "data:", "blob:")), request
-        # Chromium itself notes the refusal that the key is about.
-        wrong = [it for it in self.complaints if "401" not in it]
+        # Chromium itself notes the refusals that are asked for here.
+        wrong = [it for it in self.complaints if "status of 401" not in it and "status of 400" not in it]
         assert not wrong, wrong
         self.context.close()
 
@@ -71,7 +71,9 @@ class Page:
         return self.page.evaluate(
             """id => {
                 const it = document.getElementById(id);
-                const { data } = it.getContext("2d").getImageData(0, 0, it.width, it.height);
+                const copy = new OffscreenCanvas(it.width, it.height).getContext("2d", { willReadFrequently: true });
+                copy.drawImage(it, 0, 0);
+                const { data } = copy.getImageData(0, 0, it.width, it.height);
                 let count = 0;
                 for (let n = 0; n < data.length; n += 4) count += data[n] > data[n + 2] + 8;
                 return count;
@@ -88,7 +90,7 @@ def unnamed(page):
     """Controls without a name for those who hear the page."""
     return page.evaluate(
         """() => [...document.querySelectorAll("button, input, textarea, canvas, img, summary")]
-            .filter(it => !(it.getAttribute("aria-label") || it.labels?.[0]?.textContent.trim()
+            .filter(it => it.checkVisibility() && !(it.getAttribute("aria-label") || it.labels?.[0]?.textContent.trim()
                 || it.textContent.trim() || it.alt || it.querySelector("img")?.alt))
             .map(it => it.outerHTML)"""
     )

@@ -65,8 +65,9 @@ impl Look {
         let answers = fields.flag("answer")?.unwrap_or(false);
         let (mut messages, pictures) = messages::read(&mut fields, limits)?;
         let layers = layers.transpose()?;
-        fields.end()?;
         let last = messages.pop_if(|message| message.role == Role::Assistant);
+        messages::check_end(&fields, &messages)?;
+        fields.end()?;
         Ok(Self {
             messages,
             answer: last.map(|message| message.text),

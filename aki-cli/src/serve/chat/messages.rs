@@ -46,9 +46,6 @@ pub fn read(
             pictures: pictures.len() - before,
         });
     }
-    if messages.last().is_none_or(|last| last.role != Role::User) {
-        return Err(fields.fault("messages", "must end with the user's"));
-    }
     if messages
         .iter()
         .map(|message| message.text.len())
@@ -61,6 +58,18 @@ pub fn read(
             .code("context_length_exceeded"));
     }
     Ok((messages, pictures))
+}
+
+/// Whether an answer can follow.
+///
+/// # Errors
+///
+/// 400 if the last turn is not the user's.
+pub fn check_end(fields: &Fields, messages: &[Message]) -> Result<(), ApiError> {
+    match messages.last().is_some_and(|last| last.role == Role::User) {
+        true => Ok(()),
+        false => Err(fields.fault("messages", "must end with the user's")),
+    }
 }
 
 fn role(message: &mut Fields, at: usize) -> Result<Role, ApiError> {

@@ -89,6 +89,7 @@ impl ChatRequest {
         let logprobs = logprobs(&mut fields)?;
         let (stream, usage) = stream(&mut fields)?;
         let (messages, pictures) = messages::read(&mut fields, limits)?;
+        messages::check_end(&fields, &messages)?;
         fields.end()?;
         Ok(Self {
             messages,

@@ -259,13 +259,9 @@ function open() {
     return button;
   });
   at("view").hidden = false;
-  // The longest word of the newest question is most likely what it is about.
-  const last = words.map(word => word.part).lastIndexOf("question");
-  let first = last;
-  while (words[first - 1]?.part === "question") first--;
-  let longest = first;
-  for (let n = first; n <= last; n++) if (words[n].text.length > words[longest].text.length) longest = n;
-  choose(Math.max(longest, 0));
+  // The longest word that the picture is shown is most likely what the question is about.
+  const asked = [...words.keys()].filter(n => words[n].part === "question" && words[n].shown);
+  choose(asked.reduce((most, n) => (words[n].text.length > words[most].text.length ? n : most), asked[0] ?? 0));
   at("view").scrollIntoView({ block: "start" });
 }
 
