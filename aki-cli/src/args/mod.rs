@@ -94,7 +94,7 @@ pub enum Command {
         #[command(flatten)]
         model: ModelArgs,
     },
-    /// What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
+    /// What this machine has for aki: processor, GPUs, memory, and what is wrong
     ///
     /// Each problem comes with one line of advice. The exit code is 1 where nothing can be computed, or
     /// where the model asked about does not fit.
