@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod device;
 mod memory;
+mod serve;
 mod signals;
 mod terminal;
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::{AttentionLayout, KvCache};
@@ -249,18 +249,47 @@ impl Aki {
     /// - `pixels_nchw`: `[pictures, 3, image_size, image_size]`, values from -1 to 1
     /// - output: `[pictures, media_len, hidden]`
     pub fn encode(&self, pixels_nchw: Tensor<4>) -> Tensor<3> {
-        let pixels_nchw = pixels_nchw.cast(self.vision_encoder.dtype());
-        let frozen = !self.vision_encoder.is_trained();
-        let patches_npd = if frozen && self.vision_encoder.device().is_autodiff() {
-            // No gradient will be asked for: nothing is kept for one.
-            let tower = self.vision_encoder.valid();
-            Tensor::from_inner(tower.forward(pixels_nchw.inner()))
-        } else {
-            self.vision_encoder.forward(pixels_nchw)
-        };
+        let patches_npd = self.patches(pixels_nchw);
         match &self.vision_tokenizer {
             Connector::Resampler(resampler) => resampler.forward(patches_npd),
             Connector::Projector(projector) => projector.forward(patches_npd),
+        }
+    }
+
+    /// The vision tower's tokens, `[pictures, tokens, d_vision]`.
+    fn patches(&self, pixels_nchw: Tensor<4>) -> Tensor<3> {
+        let pixels_nchw = pixels_nchw.cast(self.vision_encoder.dtype());
+        let frozen = !self.vision_encoder.is_trained();
+        if frozen && self.vision_encoder.device().is_autodiff() {
+            // No gradient will be asked for: nothing is kept for one.
+            let tower = self.vision_encoder.valid();
+            return Tensor::from_inner(tower.forward(pixels_nchw.inner()));
+        }
+        self.vision_encoder.forward(pixels_nchw)
+    }
+
+    /// From which of the vision tower's tokens each media token comes. Of a resampler's it is
+    /// [`PerceiverResampler::rollout`] without what is left of the learned latents; a projector has one
+    /// media token for each.
+    ///
+    /// # Shapes
+    ///
+    /// - `pixels_nchw`: as [`Aki::encode`]
+    /// - output: `[pictures, media_len, tokens]` in f32; a row sums to 1
+    pub fn sources(&self, pixels_nchw: Tensor<4>) -> Tensor<3> {
+        let patches_npd = self.patches(pixels_nchw);
+        let [pictures, tokens, _] = patches_npd.dims();
+        match &self.vision_tokenizer {
+            Connector::Resampler(resampler) => {
+                let from_nlp = resampler.rollout(patches_npd).narrow(2, 0, tokens);
+                // Without a layer nothing comes from a patch.
+                let sums_nl1 = from_nlp.clone().sum_dim(2).clamp_min(f32::MIN_POSITIVE);
+                from_nlp / sums_nl1
+            }
+            Connector::Projector(_) => {
+                let own = Tensor::<2>::eye(tokens, &patches_npd.device()).cast(FloatDType::F32);
+                own.unsqueeze::<3>().expand([pictures, tokens, tokens])
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a device is.
 
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "wgpu"))]
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
@@ -12,4 +12,16 @@ pub fn is_cpu(device: &Device) -> bool {
     }
     let _ = device;
     false
+}
+
+/// The most bytes that a tensor can have: on WGPU, what a kernel sees of a buffer. Others have no such end.
+pub(crate) fn max_tensor_bytes(device: &Device) -> Option<u64> {
+    #[cfg(feature = "wgpu")]
+    if let DispatchDevice::Cube(device @ burn_cubecl::CubeDevice::Wgpu(_)) =
+        device.clone().without_autodiff().as_dispatch()
+    {
+        return Some(device.client().properties().memory.max_page_size);
+    }
+    let _ = device;
+    None
 }

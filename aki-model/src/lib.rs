@@ -8,7 +8,7 @@
 //! What is here: [`attention`] (the rule, the engines and the [`attention::MmaAttention`] module),
 //! [`vision`] (SigLIP, CLIP), [`resampler`] and [`projector`] (from patches to media tokens),
 //! [`language`] (the decoder), [`fused`] (operations of its blocks), [`Aki`] (the three put together),
-//! [`adapters`], [`generate`], [`weights`] and [`flops`] (how much it all computes).
+//! [`adapters`], [`generate`], [`view`] (who looks at whom), [`weights`] and [`flops`] (how much it all computes).
 //!
 //! This crate opens no file but weights, prints nothing, and enables no Burn backend: the program
 //! that uses it chooses some by the features `flex`, `wgpu` and `cuda`, each of which also adds the
@@ -37,6 +37,7 @@ mod linear;
 pub mod projector;
 pub mod resampler;
 mod sizes;
+pub mod view;
 pub mod vision;
 pub mod weights;
 

@@ -2,10 +2,10 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::{Gelu, LayerNorm, LayerNormConfig, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::attention::{AttentionLayout, mma_attention};
+use crate::attention::{AttentionLayout, mma_attention, reference};
 use crate::linear::Linear;
 use crate::sizes::{at_least_one, layers};
 
@@ -127,26 +127,57 @@ impl PerceiverResampler {
     /// - `patches_npd`: `[pictures, patches, d_vision]`
     /// - output: `[pictures, num_latents, d_model]`
     pub fn forward(&self, patches_npd: Tensor<3>) -> Tensor<3> {
-        let [pictures, patches, width] = patches_npd.dims();
-        let [latents, _] = self.latents.dims();
-        let layout = AttentionLayout::everything(pictures, latents, patches + latents);
-        let mut x_nld = self
-            .latents
-            .val()
-            .unsqueeze::<3>()
-            .expand([pictures, latents, width]);
+        let (mut x_nld, layout) = self.begin(&patches_npd);
         for layer in &self.layers {
-            let y_nld = layer
-                .attention
-                .forward(patches_npd.clone(), x_nld.clone(), &layout);
-            x_nld = x_nld + y_nld;
-            x_nld = x_nld.clone() + layer.feed_forward.forward(x_nld);
+            x_nld = layer.forward(&patches_npd, x_nld, &layout);
         }
         self.projection.forward(self.norm.forward(x_nld))
     }
-}
 
-impl PerceiverResampler {
+    /// From which patches each media token comes, by attention rollout
+    /// ([Abnar and Zuidema](https://arxiv.org/abs/2005.00928)): a layer's latents are half what they were
+    /// and half what they looked at, patches or other latents, with the mean of the heads:
+    /// `R = R / 2 + (A_patches + A_latents R) / 2`. The last layer's attention alone would leave out what
+    /// earlier layers read and what latents tell each other.
+    ///
+    /// # Shapes
+    ///
+    /// - `patches_npd`: `[pictures, patches, d_vision]`
+    /// - output: `[pictures, num_latents, patches + num_latents]` in f32; a row sums to 1, and its last
+    ///   part is what is left of the learned latents
+    pub fn rollout(&self, patches_npd: Tensor<3>) -> Tensor<3> {
+        let [pictures, patches, _] = patches_npd.dims();
+        let (mut x_nld, layout) = self.begin(&patches_npd);
+        let (device, latents) = (x_nld.device(), x_nld.dims()[1]);
+        let zeros =
+            |len| Tensor::<3>::zeros([pictures, latents, len], &device).cast(FloatDType::F32);
+        let own = Tensor::<2>::eye(latents, &device).cast(FloatDType::F32);
+        let own_nll = own.unsqueeze::<3>().expand([pictures, latents, latents]);
+        let mut from_nls = Tensor::cat(vec![zeros(patches), own_nll], 2);
+        for layer in &self.layers {
+            let [q, k, _] = layer.attention.heads_of(patches_npd.clone(), x_nld.clone());
+            let seen_nls = reference::probabilities(q, k, &layout)
+                .mean_dim(1)
+                .squeeze_dim::<3>(1);
+            let of_patches = seen_nls.clone().narrow(2, 0, patches);
+            let of_latents = seen_nls.narrow(2, patches, latents);
+            let read = Tensor::cat(vec![of_patches, zeros(latents)], 2)
+                + of_latents.matmul(from_nls.clone());
+            from_nls = (from_nls + read).div_scalar(2.0);
+            x_nld = layer.forward(&patches_npd, x_nld, &layout);
+        }
+        from_nls
+    }
+
+    /// The learned latents, once for each picture, and what they see: all patches and each other.
+    fn begin(&self, patches_npd: &Tensor<3>) -> (Tensor<3>, AttentionLayout) {
+        let [pictures, patches, width] = patches_npd.dims();
+        let [latents, _] = self.latents.dims();
+        let layout = AttentionLayout::everything(pictures, latents, patches + latents);
+        let x_nld = self.latents.val().unsqueeze::<3>();
+        (x_nld.expand([pictures, latents, width]), layout)
+    }
+
     /// Each linear layer made into another.
     #[must_use]
     pub(crate) fn map_linears(mut self, change: &mut dyn FnMut(Linear) -> Linear) -> Self {
@@ -164,6 +195,21 @@ impl PerceiverResampler {
     }
 }
 
+impl ResamplerLayer {
+    fn forward(
+        &self,
+        patches_npd: &Tensor<3>,
+        x_nld: Tensor<3>,
+        layout: &AttentionLayout,
+    ) -> Tensor<3> {
+        let y_nld = self
+            .attention
+            .forward(patches_npd.clone(), x_nld.clone(), layout);
+        let x_nld = x_nld + y_nld;
+        x_nld.clone() + self.feed_forward.forward(x_nld)
+    }
+}
+
 impl PerceiverAttention {
     fn forward(
         &self,
@@ -171,6 +217,17 @@ impl PerceiverAttention {
         latents_nld: Tensor<3>,
         layout: &AttentionLayout,
     ) -> Tensor<3> {
+        let [q_nhld, k_nhsd, v_nhsd] = self.heads_of(patches_npd, latents_nld);
+        let [pictures, heads, latents, head_dim] = q_nhld.dims();
+        let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
+        let y_nld = y_nhld
+            .swap_dims(1, 2)
+            .reshape([pictures, latents, heads * head_dim]);
+        self.to_out.forward(y_nld)
+    }
+
+    /// Queries of the latents; keys and values of the patches and, behind them, the latents.
+    fn heads_of(&self, patches_npd: Tensor<3>, latents_nld: Tensor<3>) -> [Tensor<4>; 3] {
         let [pictures, latents, _] = latents_nld.dims();
         let latents_nld = self.norm_latents.forward(latents_nld);
         let keys_nsd = Tensor::cat(
@@ -185,12 +242,11 @@ impl PerceiverAttention {
             x.reshape([pictures, len, self.heads, head_dim])
                 .swap_dims(1, 2)
         };
-        let q_nhld = heads(self.to_q.forward(latents_nld), latents);
-        let k_nhsd = heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len);
-        let v_nhsd = heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len);
-        let y_nhld = mma_attention(q_nhld, k_nhsd, v_nhsd, layout);
-        let y_nld = y_nhld.swap_dims(1, 2).reshape([pictures, latents, inner]);
-        self.to_out.forward(y_nld)
+        [
+            heads(self.to_q.forward(latents_nld), latents),
+            heads(kv.clone().slice([0..pictures, 0..len, 0..inner]), len),
+            heads(kv.slice([0..pictures, 0..len, inner..2 * inner]), len),
+        ]
     }
 }
 
@@ -198,5 +254,47 @@ impl FeedForward {
     fn forward(&self, x_nld: Tensor<3>) -> Tensor<3> {
         let hidden = self.up.forward(self.norm.forward(x_nld));
         self.down.forward(Gelu::new().forward(hidden))
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+
+    /// Against the product of whole matrices, `A = [[1, 0], [A_patches, A_latents]]` of patches and
+    /// latents together, each layer's the mean of `A` and 1.
+    #[test]
+    fn rollout_is_the_product_of_the_layers() {
+        let device = Device::flex();
+        device.seed(2);
+        let config = ResamplerConfig {
+            depth: 3,
+            heads: 2,
+            head_dim: 8,
+            num_latents: 4,
+        };
+        let resampler = config.init(16, 8, &device);
+        let patches = Tensor::<3>::random([1, 5, 16], Distribution::Normal(0.0, 3.0), &device);
+        let one = Tensor::<2>::eye(9, &device);
+        let (mut x, layout) = resampler.begin(&patches);
+        let mut product = one.clone();
+        for layer in &resampler.layers {
+            let [q, k, _] = layer.attention.heads_of(patches.clone(), x.clone());
+            let heads = reference::probabilities(q, k, &layout).squeeze_dim::<3>(0);
+            let seen = heads.mean_dim(0).squeeze_dim::<2>(0);
+            let all = Tensor::cat(vec![one.clone().narrow(0, 0, 5), seen], 0);
+            product = (all + one.clone()).div_scalar(2.0).matmul(product);
+            x = layer.forward(&patches, x, &layout);
+        }
+        let rollout = resampler.rollout(patches).squeeze_dim::<2>(0);
+        for sum in rollout.clone().sum_dim(1).into_data().iter::<f32>() {
+            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        }
+        let expected = product.narrow(0, 5, 4).into_data();
+        rollout
+            .into_data()
+            .assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(1e-5, 1e-6));
     }
 }

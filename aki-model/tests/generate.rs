@@ -6,7 +6,7 @@ mod common;
 use aki_model::attention::{AttentionLayout, Document, Policy, RopeScaling};
 use aki_model::generate::{Ended, GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::{Aki, AkiConfig, MediaSpan};
-use burn::tensor::{Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -174,15 +174,6 @@ fn tokens(max_new_tokens: usize) -> GenerateOptions {
     }
 }
 
-/// The likeliest tokens after the prompt and after each of the answer's, by one pass over both: none
-/// of them sees an answer that comes later, so this is what a pass for each gives.
-fn likeliest(case: &Case, aki: &Aki, policy: Policy, answer: &[u32], device: &Device) -> Vec<u32> {
-    let text = [case.ids.as_slice(), answer].concat();
-    let logits = case.logits(aki, policy, &text, device);
-    let rows = logits.chunks(VOCABULARY).skip(case.ids.len() - 1);
-    rows.take(answer.len()).map(argmax).collect()
-}
-
 /// The lowest of the likeliest ids.
 fn argmax(logits: &[f32]) -> u32 {
     let ids = logits.iter().enumerate().rev();
@@ -221,28 +212,87 @@ fn cached_decoding_gives_what_whole_passes_give() {
     check(&Device::flex(), 24, &POLICIES);
 }
 
-#[test]
-fn cached_decoding_gives_what_whole_passes_give_on_wgpu() {
+/// Mesa's software driver will do.
+fn gpu() -> Option<Device> {
     if Device::enumerate(DeviceType::Wgpu).into_vec().is_empty() {
         eprintln!("skipped: no WGPU adapter; install a Vulkan driver such as mesa-vulkan-drivers");
-        return;
+        return None;
     }
-    let device = Device::wgpu(DeviceKind::DefaultDevice);
-    let aki = model(&device);
-    let cases = cases();
-    for policy in [Policy::Mma, Policy::Cca] {
-        let prompts: Vec<Prompt> = cases.iter().map(|c| c.prompt(policy, &device)).collect();
-        let together = generate(&aki, &prompts, &mut greedy(3), &tokens(24), |_, _| true);
-        for (case, answer) in cases.iter().zip(&together.answers) {
-            let expected = likeliest(case, &aki, policy, &answer.token_ids, &device);
-            assert_eq!(answer.token_ids, expected, "{policy:?}");
+    Some(Device::wgpu(DeviceKind::DefaultDevice))
+}
+
+/// As [`model`], in f16.
+fn half_model(device: &Device) -> Aki {
+    struct Half;
+    impl burn::module::ModuleMapper for Half {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<D>>,
+        ) -> burn::module::Param<Tensor<D>> {
+            param.map(|tensor| tensor.cast(DType::F16))
         }
-        // Alone, the shortest: no padding.
-        let alone = generate(&aki, &prompts[2..], &mut greedy(1), &tokens(24), |_, _| {
-            true
-        });
-        assert_eq!(alone.answers[0].token_ids, together.answers[2].token_ids);
     }
+    burn::module::Module::map(model(device), &mut Half)
+}
+
+#[test]
+fn wgpu_answers_as_the_cpu_does() {
+    let Some(gpu) = gpu() else { return };
+    let devices = [Device::flex(), gpu];
+    let models = devices.each_ref().map(model);
+    for policy in [Policy::Mma, Policy::Cca] {
+        let [(cpu, _), (together, alone)] = [0, 1].map(|at| {
+            let (aki, device) = (&models[at], &devices[at]);
+            let prompts: Vec<Prompt> = cases().iter().map(|c| c.prompt(policy, device)).collect();
+            let answers = |prompts: &[Prompt]| -> Vec<Vec<u32>> {
+                let mut samplers = greedy(prompts.len());
+                let generation = generate(aki, prompts, &mut samplers, &tokens(24), |_, _| true);
+                let answers = generation.answers.into_iter();
+                answers.map(|answer| answer.token_ids).collect()
+            };
+            // Alone, the shortest: no padding.
+            (answers(&prompts), answers(&prompts[2..]))
+        });
+        assert_eq!(together, cpu, "{policy:?}");
+        assert_eq!(alone, cpu[2..], "{policy:?}, alone");
+    }
+}
+
+/// Logits of prompts of unequal lengths, and of what is decoded behind them.
+#[test]
+fn half_precision_on_wgpu_is_off_by_no_more_than_twice_the_cpus() {
+    let Some(gpu) = gpu() else { return };
+    let cpu = Device::flex();
+    let options = GenerateOptions {
+        prompt_logits: true,
+        ..tokens(1)
+    };
+    let [truth, on_cpu, on_gpu] = [
+        (model(&cpu), &cpu),
+        (half_model(&cpu), &cpu),
+        (half_model(&gpu), &gpu),
+    ]
+    .map(|(aki, device)| {
+        let prompts: Vec<Prompt> = cases()
+            .iter()
+            .map(|c| c.prompt(Policy::Mma, device))
+            .collect();
+        let generation = generate(&aki, &prompts, &mut greedy(3), &options, |_, _| true);
+        let answers = generation.answers.into_iter();
+        let logits = answers.filter_map(|answer| answer.prompt_logits);
+        logits
+            .flat_map(|logits| logits.iter::<f32>().collect::<Vec<_>>())
+            .collect::<Vec<f32>>()
+    });
+    let apart = |ours: &[f32]| {
+        assert_eq!(ours.len(), truth.len());
+        let off = ours.iter().zip(&truth).map(|(a, b)| (a - b).powi(2));
+        let all: f32 = truth.iter().map(|x| x * x).sum();
+        (off.sum::<f32>() / all).sqrt()
+    };
+    let (theirs, ours) = (apart(&on_cpu), apart(&on_gpu));
+    assert!(ours <= 2.0 * theirs, "{ours}, on the CPU {theirs}");
+    assert!(theirs < 0.02, "{theirs}");
 }
 
 /// A row that stops leaves the batch, and the others go on as if it had not been there.

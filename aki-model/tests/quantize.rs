@@ -9,7 +9,7 @@ use std::path::Path;
 use aki_model::language::{LanguageConfig, LanguageType};
 use aki_model::projector::ProjectorConfig;
 use aki_model::weights::{
-    self, Bits, Checkpoint, Conversion, Quantization, Quantize, Quantized, WeightsError,
+    self, Bits, Checkpoint, Conversion, Quantization, Quantize, Quantized, Stored, WeightsError,
 };
 use aki_model::{Aki, AkiConfig};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -114,7 +114,7 @@ fn what_is_written_is_the_network_packed() {
             assert_near(&ours, &plain, tolerance);
 
             // What is told is what is there.
-            let bytes: usize = packed.tensors().values().map(|it| it.byte_len()).sum();
+            let bytes: usize = packed.tensors().values().map(Stored::byte_len).sum();
             let told: u64 = quantized.packed.iter().map(|part| part.bytes).sum();
             assert_eq!(told + quantized.kept, bytes as u64);
             for part in &quantized.packed {

@@ -54,6 +54,16 @@ pub enum TrainError {
     /// What was asked for cannot be.
     #[error("{0}")]
     Request(String),
+    /// A text is longer than the model takes.
+    #[error("{what} has {len} tokens, and the model takes {longest}")]
+    TooLong {
+        /// Which text.
+        what: String,
+        /// Its tokens.
+        len: usize,
+        /// The most tokens that the model takes.
+        longest: usize,
+    },
     /// A checkpoint cannot be read.
     #[error("checkpoint {} cannot be used: {reason}", path.display())]
     Checkpoint {

@@ -150,8 +150,12 @@ fn generation_is_timed() {
         "--runs",
         "1",
     ];
-    let said = Workplace::new().aki(&args).good().stdout;
-    let said: serde_json::Value = serde_json::from_str(&said).expect("one JSON object");
+    let timed = |more: &[&str]| -> Value {
+        let said = Workplace::new().aki(&[&args[..], more].concat());
+        serde_json::from_str(&said.good().stdout).expect("one JSON object")
+    };
+    let said = timed(&[]);
+    assert!(said["bits"].is_null());
     // One block, norms and head: 32 x (96 + 32) + 3 x 32 x 48 + 3 x 32 + 64 x 32 + 64 + 2 x 32 + 2.
     assert_eq!(said["weights_read"], 4096 + 4608 + 96 + 2048 + 64 + 64 + 2);
     for key in [
@@ -161,6 +165,24 @@ fn generation_is_timed() {
     ] {
         assert!(said[key].as_f64().expect(key) > 0.0, "{key}");
     }
+    let packed = timed(&["--bits", "4"]);
+    assert_eq!(packed["bits"], 4);
+    assert_eq!(packed["weights_read"], said["weights_read"]);
+    // Rows of 32 numbers take 4 words and one of scales in 4 bits, and those of the head 8 and one in 8;
+    // rows of 48 are filled up to two blocks.
+    let words: u64 = (96 + 32 + 2 * 48) * 5 + 32 * 9 + 64 * 9;
+    let bytes = |said: &Value| {
+        let [rate, seconds] = ["bytes_per_second", "decode_seconds_per_token"]
+            .map(|key| said[key].as_f64().expect(key));
+        (rate * seconds).round() as u64
+    };
+    // Norms, biases and the head's added rows are plain.
+    let plain = 96 + 64 + 64 + 2;
+    assert_eq!(bytes(&packed), 4 * (words + plain));
+    assert_eq!(
+        bytes(&said),
+        4 * said["weights_read"].as_u64().expect("a number")
+    );
     let wrong = [&args[..4], &["--hidden", "30", "--heads", "4"]].concat();
     let refused = Workplace::new().aki(&wrong).refused();
     assert!(refused.contains("must be an even multiple"), "{refused}");

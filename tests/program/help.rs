@@ -32,6 +32,7 @@ fn help_of_the_program() {
       plan         What a run takes before it is begun: memory by part, steps, tokens, operations, time
       generate     Answer one question about a picture, or about several
       chat         Talk about pictures: each question sees those before it, and their answers
+      serve        Serve a model over HTTP, for OpenAI's clients and for a browser
       doctor       What this machine has for aki: processor, GPUs, memory, and what is wrong
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
       quantize     Write a model anew with its matrices in 8 or 4 bits a number

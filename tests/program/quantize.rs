@@ -71,7 +71,8 @@ fn a_quantised_model_is_a_model_like_any_other() {
             "{dtypes}"
         );
         let stored = json["stored_bytes"].as_u64().expect("bytes");
-        assert!(stored < 2 * 135_486, "{stored}");
+        // Rows of 8 numbers, as the fixture has many, are filled up to whole blocks.
+        assert!(stored < 4 * 135_486, "{stored}");
         let table = place.aki(&["inspect", "model", "small"]).good().stdout;
         assert!(table.contains(" as they are packed; unpacked "), "{table}");
 
@@ -136,11 +137,6 @@ fn what_cannot_be_is_told_and_leaves_nothing() {
         "generate", "--model", "small", "--prompt", "hi", "--device", "cpu",
     ];
     for (from, to, told) in [
-        (
-            "\"quantization_config\"",
-            "\"was\"",
-            "config.json has no quantization_config",
-        ),
         ("aki-blocks", "awq", "quant_method is \"awq\""),
         (
             "lang_model.lm_head\": 8",
@@ -157,6 +153,15 @@ fn what_cannot_be_is_told_and_leaves_nothing() {
         let message = refused(&ask);
         assert!(message.contains(told), "{message}");
     }
+    let mut silent: Value = serde_json::from_str(&config).expect("JSON");
+    let object = silent.as_object_mut().expect("an object");
+    object.remove("quantization_config").expect("the key");
+    std::fs::write(&file, silent.to_string()).expect("writing");
+    let message = refused(&ask);
+    assert!(
+        message.contains("config.json has no quantization_config"),
+        "{message}"
+    );
     std::fs::write(&file, &config).expect("writing");
     let weights = place.path("small/model.safetensors");
     let bytes = std::fs::read(&weights).expect("weights");

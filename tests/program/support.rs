@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -146,6 +147,15 @@ pub struct Running {
 impl Running {
     fn child(&mut self) -> &mut Child {
         self.child.as_mut().expect("still running")
+    }
+
+    /// The first line that it prints; nothing can be read of those after it.
+    #[track_caller]
+    pub fn first_line(&mut self) -> String {
+        let stdout = self.child().stdout.take().expect("not read yet");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("UTF-8");
+        line.trim_end().to_owned()
     }
 
     /// The number of its process.

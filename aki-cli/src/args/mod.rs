@@ -8,6 +8,7 @@ mod model;
 mod plan;
 mod quantize;
 mod runs;
+mod serve;
 mod train;
 mod values;
 
@@ -24,6 +25,7 @@ pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use quantize::QuantizeArgs;
 pub use runs::{RunsArgs, RunsCommand};
+pub use serve::ServeArgs;
 pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
@@ -94,6 +96,14 @@ pub enum Command {
         #[command(flatten)]
         model: ModelArgs,
     },
+    /// Serve a model over HTTP, for OpenAI's clients and for a browser
+    ///
+    /// When it is ready it prints `serving NAME on http://HOST:PORT`. Answers are made one at a time; requests
+    /// wait in a queue. Pictures are sent as data URIs: addresses are not fetched. With a key, all but / and
+    /// /health wants it. Bound to loopback, it answers only requests to localhost and loopback addresses, and
+    /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
+    /// go on for a while; a second Ctrl-C ends it at once.
+    Serve(ServeArgs),
     /// What this machine has for aki: processor, GPUs, memory, and what is wrong
     ///
     /// Each problem comes with one line of advice. The exit code is 1 where nothing can be computed, or

@@ -158,8 +158,8 @@ fn existing(from: &Path, how: &ConvertArgs) -> Result<Plan> {
     let mut dtype = None;
     if let Some(packed) = config.quantization.take() {
         // As fine as what was not packed.
-        let floats = source.tensors().values().filter_map(|tensor| tensor.dtype);
-        dtype = floats.filter(DType::is_float).next();
+        let mut dtypes = source.tensors().values().filter_map(|tensor| tensor.dtype);
+        dtype = dtypes.find(DType::is_float);
         source = source.unpacked(&config.model, &packed)?;
     }
     let parts: [(_, _, _, Open); 2] = [

@@ -15,6 +15,7 @@ mod plan;
 mod probe;
 mod quantize;
 mod runs;
+mod serve;
 mod session;
 mod train;
 
@@ -58,6 +59,7 @@ pub fn run(args: Args) -> Result<Done> {
             dump_logits: dump_logits.as_deref(),
         })?,
         Command::Chat { model } => chat::run(&model)?,
+        Command::Serve(args) => return serve::run(args),
         Command::Doctor { probe: true, .. } => doctor::answer()?,
         Command::Doctor { model, json, .. } => return doctor::run(model.as_deref(), json),
         Command::Convert { paths, how } => convert::run(&paths, &how)?,

@@ -1,5 +1,6 @@
 //! `aki quantize`.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use aki_data::Tokenizer;
@@ -55,15 +56,17 @@ fn table(quantized: &Quantized) -> String {
     for part in quantized.packed.iter().filter(|part| part.numbers > 0) {
         before += part.bytes_before;
         after += part.bytes;
-        text += &format!(
-            "{:<24} {:>5} {:>14} {:>12} {:>12} {:>6.2} %\n",
+        writeln!(
+            text,
+            "{:<24} {:>5} {:>14} {:>12} {:>12} {:>6.2} %",
             part.name.trim_end_matches('.'),
             part.bits.count(),
             super::inspect::grouped(part.numbers),
             megabytes(part.bytes_before),
             megabytes(part.bytes),
             100.0 * part.relative_error,
-        );
+        )
+        .ok();
     }
     let line = |name: &str, before, after| {
         format!(

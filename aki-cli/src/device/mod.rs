@@ -178,7 +178,7 @@ fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
             "no WGPU adapter was found; install a Vulkan, Metal or DirectX 12 driver, or use --device cpu"
         ),
         Some(number) if number >= count => {
-            let found: Vec<_> = found::wgpu().iter().map(ToString::to_string).collect();
+            let found: Vec<_> = found().iter().map(ToString::to_string).collect();
             bail!("wgpu:{number} is not there:\n  {}", found.join("\n  "))
         }
         Some(number) => Ok((found.swap_remove(number), format!("wgpu:{number}"))),

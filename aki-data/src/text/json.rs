@@ -17,6 +17,8 @@ pub(super) struct Json {
     plain: OnceLock<tokenizers::Tokenizer>,
     /// Special and other added tokens.
     added: HashMap<u32, AddedToken>,
+    /// Whether pieces are spelled in GPT-2's letters for bytes.
+    byte_level: bool,
 }
 
 impl Json {
@@ -68,7 +70,9 @@ impl Json {
                 inner.add_tokens([token(named)])?;
             }
         }
+        let decoder = serde_json::to_string(&inner.get_decoder())?;
         Ok(Self {
+            byte_level: decoder.contains("\"ByteLevel\""),
             added: inner.get_added_tokens_decoder().into_iter().collect(),
             marked: inner,
             plain: OnceLock::new(),
@@ -150,6 +154,18 @@ impl Json {
         self.marked.decode(ids, skip_special)
     }
 
+    /// What the token by itself says, as bytes: a token may be part of a character.
+    pub(super) fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        if let Some(token) = self.token(id) {
+            return Some(token.content.clone().into_bytes());
+        }
+        let piece = self.marked.id_to_token(id)?;
+        match self.byte_level {
+            true => piece.chars().map(byte_of_letter).collect(),
+            false => Some(bytes_of_piece(&piece)),
+        }
+    }
+
     /// The segments as one text, if no special token is spelled out in a text of theirs.
     fn spelled(&self, segments: &[Segment]) -> Option<String> {
         let mut whole = String::new();
@@ -213,6 +229,30 @@ impl Json {
     }
 }
 
+/// The bytes of a piece as SentencePiece spells it: `<0x0A>` is a byte, and `▁` a blank.
+pub(super) fn bytes_of_piece(piece: &str) -> Vec<u8> {
+    let hex = piece
+        .strip_prefix("<0x")
+        .and_then(|rest| rest.strip_suffix('>'));
+    match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        Some(byte) => vec![byte],
+        None => piece.replace('▁', " ").into_bytes(),
+    }
+}
+
+/// The byte that GPT-2 spells with a letter: those that print stand for themselves, the others for the
+/// letters from U+0100 on.
+fn byte_of_letter(letter: char) -> Option<u8> {
+    let prints = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    match u32::from(letter) {
+        code @ 0..256 => Some(code as u8).filter(prints),
+        code => {
+            let mut others = (0..=255).filter(|byte| !prints(byte));
+            others.nth(code as usize - 256)
+        }
+    }
+}
+
 /// Whether each merge of a byte-pair model gives a token of its vocabulary.
 fn check_merges(json: &Value) -> Result<(), String> {
     let model = &json["model"];
@@ -234,4 +274,20 @@ fn check_merges(json: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_bytes() {
+        let bytes: Vec<u8> = "Ġblue".chars().filter_map(byte_of_letter).collect();
+        assert_eq!(bytes, b" blue");
+        assert_eq!(byte_of_letter('Ċ'), Some(b'\n'));
+        assert_eq!(byte_of_letter('Ń'), Some(0xad));
+        assert_eq!([' ', 'ń'].map(byte_of_letter), [None, None]);
+        assert_eq!(bytes_of_piece("<0xE2>"), [0xe2]);
+        assert_eq!(bytes_of_piece("▁a"), b" a");
+    }
 }

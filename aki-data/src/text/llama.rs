@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::config::{AddedToken, Config};
+use super::json::bytes_of_piece;
 use super::segment::Segment;
 use super::sentencepiece::Model;
 
@@ -98,6 +99,14 @@ impl Llama {
         llama.apart.extend(apart);
         llama.unknown_len = llama.model.encode(&llama.unknown, llama.legacy).len();
         Ok(llama)
+    }
+
+    /// What a token by itself says.
+    pub(super) fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        match self.added.get(&id) {
+            Some(token) => Some(token.content.clone().into_bytes()),
+            None => self.model.piece(id).map(|(piece, _)| bytes_of_piece(piece)),
+        }
     }
 
     fn insert(&mut self, id: u32, token: AddedToken) -> Result<(), String> {

@@ -222,6 +222,15 @@ impl Tokenizer {
         self.to_text(ids, false)
     }
 
+    /// What a token by itself says, as bytes, since it may be part of a character; none if there is no such
+    /// token.
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        match &self.engine {
+            Engine::Json(json) => json.token_bytes(id),
+            Engine::Llama(llama) => llama.token_bytes(id),
+        }
+    }
+
     /// Text of a special token.
     pub(super) fn spelling(&self, id: u32) -> &str {
         let content = match &self.engine {

@@ -204,6 +204,36 @@ impl MmaAttention {
             let y_btd = projected::attention(qkv, &table, layout, parts);
             return self.o_proj.forward(y_btd);
         }
+        let [q_bhtd, k_bhsd, v_bhsd] = self.split(&qkv, layout);
+        let (k_bhsd, v_bhsd) = match cache {
+            Some(cache) => cache.append(k_bhsd, v_bhsd, layout.key_len()),
+            None => (k_bhsd, v_bhsd),
+        };
+        let y_bhtd = mma_attention(q_bhtd, k_bhsd, v_bhsd, layout);
+        let y_btd = y_bhtd
+            .swap_dims(1, 2)
+            .reshape([batch, len, self.heads * head_dim]);
+        self.o_proj.forward(y_btd)
+    }
+
+    /// The queries and keys of a whole text, turned by their positions.
+    ///
+    /// # Shapes
+    ///
+    /// - `x_btd`: `[batch, len, d_model]`
+    /// - output: `[batch, heads, len, head_dim]` and `[batch, kv_heads, len, head_dim]`
+    pub(crate) fn queries_and_keys(
+        &self,
+        x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+    ) -> [Tensor<4>; 2] {
+        let [q_bhtd, k_bhsd, _] = self.split(&self.qkv_proj.forward(x_btd), layout);
+        [q_bhtd, k_bhsd]
+    }
+
+    /// Queries, keys and values of the one product, the first two turned.
+    fn split(&self, qkv: &Tensor<3>, layout: &AttentionLayout) -> [Tensor<4>; 3] {
+        let ([batch, len, _], head_dim) = (qkv.dims(), self.head_dim);
         let part = |from: usize, heads: usize| {
             qkv.clone()
                 .slice([0..batch, 0..len, from * head_dim..(from + heads) * head_dim])
@@ -216,17 +246,59 @@ impl MmaAttention {
             Some(table) => table.apply(x_bhtd),
             None => x_bhtd,
         };
-        let q_bhtd = turn(part(0, self.heads));
-        let k_bhsd = turn(part(self.heads, self.kv_heads));
-        let v_bhsd = part(self.heads + self.kv_heads, self.kv_heads);
-        let (k_bhsd, v_bhsd) = match cache {
-            Some(cache) => cache.append(k_bhsd, v_bhsd, layout.key_len()),
-            None => (k_bhsd, v_bhsd),
+        [
+            turn(part(0, self.heads)),
+            turn(part(self.heads, self.kv_heads)),
+            part(self.heads + self.kv_heads, self.kv_heads),
+        ]
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{Distribution, Tolerance};
+
+    use super::*;
+    use crate::attention::{Document, Policy, reference};
+
+    /// What is shown of attention is what attention is made of, in the engine for CPUs too: with the
+    /// values and the last product it gives the module's output.
+    #[test]
+    fn queries_and_keys_are_those_of_the_output() {
+        let device = Device::flex();
+        device.seed(8);
+        let scaling = RopeScaling::LongRope {
+            short_factor: vec![1.0, 1.5],
+            long_factor: vec![2.0, 3.0],
+            original_max_position_embeddings: 6,
+            attention_factor: 1.2,
         };
-        let y_bhtd = mma_attention(q_bhtd, k_bhsd, v_bhsd, layout);
-        let y_btd = y_bhtd
-            .swap_dims(1, 2)
-            .reshape([batch, len, self.heads * head_dim]);
-        self.o_proj.forward(y_btd)
+        let attention = MmaAttentionConfig::new(24, 6)
+            .with_kv_heads(2)
+            .with_rope(10_000.0)
+            .with_rope_scaling(Some(scaling))
+            .with_qkv_bias(true)
+            .init(&device);
+        let document = Document {
+            tokens: 0..11,
+            media: vec![1..5],
+            question_end: Some(8),
+        };
+        let x_btd = Tensor::<3>::random([1, 11, 24], Distribution::Normal(0.0, 2.0), &device);
+        for policy in [Policy::Causal, Policy::Mma] {
+            let layout = AttentionLayout::from_spans(policy, 11, &[vec![document.clone()]])
+                .expect("a layout");
+            let [q, k] = attention.queries_and_keys(x_btd.clone(), &layout);
+            let [_, _, v] = attention.split(&attention.qkv_proj.forward(x_btd.clone()), &layout);
+            let weights_bhts = reference::probabilities(q, k, &layout);
+            let y_bhtd = weights_bhts.matmul(reference::repeat_heads(v, 6));
+            let y_btd = attention
+                .o_proj
+                .forward(y_bhtd.swap_dims(1, 2).reshape([1, 11, 24]));
+            let expected = attention.forward(x_btd.clone(), &layout, None);
+            y_btd
+                .into_data()
+                .assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
+        }
     }
 }

@@ -24,32 +24,48 @@ pub fn attention(
     v_bhsd: Tensor<4>,
     layout: &AttentionLayout,
 ) -> Tensor<4> {
-    let [_, heads, _, head_dim] = q_bhtd.dims();
+    let [_, heads, _, _] = q_bhtd.dims();
     let dtype = q_bhtd.dtype();
+    let v_bhsd = repeat_heads(v_bhsd.cast(computed(dtype)), heads);
+    let weights_bhts = probabilities(q_bhtd, k_bhsd, layout);
+    weights_bhts.matmul(v_bhsd).cast(dtype)
+}
+
+/// How much each query looks at each key, in f32, or in f64 where the inputs are.
+///
+/// # Shapes
+///
+/// - `q_bhtd`: `[batch, heads, query_len, head_dim]`
+/// - `k_bhsd`: `[batch, kv_heads, key_len, head_dim]`, `kv_heads` dividing `heads`
+/// - output: `[batch, heads, query_len, key_len]`; a row sums to 1, and one that sees nothing is exactly 0
+pub fn probabilities(q_bhtd: Tensor<4>, k_bhsd: Tensor<4>, layout: &AttentionLayout) -> Tensor<4> {
+    let [_, heads, _, head_dim] = q_bhtd.dims();
+    let computed = computed(q_bhtd.dtype());
     let device = q_bhtd.device();
     let scale = 1.0 / (head_dim as f64).sqrt();
 
-    let computed = match dtype {
-        DType::F64 => FloatDType::F64,
-        _ => FloatDType::F32,
-    };
     let k_bhsd = repeat_heads(k_bhsd.cast(computed), heads);
-    let v_bhsd = repeat_heads(v_bhsd.cast(computed), heads);
     let q_bhtd = q_bhtd.cast(computed).mul_scalar(scale);
     let scores_bhts = q_bhtd.matmul(k_bhsd.transpose());
 
-    let weights_bhts = if layout.is_everything() {
-        softmax(scores_bhts, 3)
+    if layout.is_everything() {
+        return softmax(scores_bhts, 3);
+    }
+    let hidden_bhts = hidden(layout, &device).expand(scores_bhts.shape());
+    let weights = softmax(scores_bhts.mask_fill(hidden_bhts.clone(), HIDDEN), 3);
+    if layout.has_empty_rows() {
+        weights.mask_fill(hidden_bhts, 0.0)
     } else {
-        let hidden_bhts = hidden(layout, &device).expand(scores_bhts.shape());
-        let weights = softmax(scores_bhts.mask_fill(hidden_bhts.clone(), HIDDEN), 3);
-        if layout.has_empty_rows() {
-            weights.mask_fill(hidden_bhts, 0.0)
-        } else {
-            weights
-        }
-    };
-    weights_bhts.matmul(v_bhsd).cast(dtype)
+        weights
+    }
+}
+
+/// The type that inputs of `dtype` are computed in.
+fn computed(dtype: DType) -> FloatDType {
+    match dtype {
+        DType::F64 => FloatDType::F64,
+        _ => FloatDType::F32,
+    }
 }
 
 /// The dense mask, true where a pair is hidden: `[batch, 1, query_len, key_len]`.

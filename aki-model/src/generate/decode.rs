@@ -8,7 +8,7 @@ use burn::backend::DispatchDevice;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
-use super::Sampler;
+use super::{Logprobs, Sampler};
 use crate::attention::{AttentionLayout, KvCache};
 use crate::{Aki, MediaSpan};
 
@@ -107,6 +107,25 @@ pub fn generate(
     options: &GenerateOptions,
     mut on_token: impl FnMut(usize, u32) -> bool,
 ) -> Generation {
+    generate_scored(aki, prompts, samplers, options, None, |prompt, id, _| {
+        on_token(prompt, id)
+    })
+}
+
+/// As [`generate`]; with each new id come its log-probability and those of the `top` likeliest tokens, if a
+/// number is given.
+///
+/// # Panics
+///
+/// As [`generate`].
+pub fn generate_scored(
+    aki: &Aki,
+    prompts: &[Prompt],
+    samplers: &mut [Sampler],
+    options: &GenerateOptions,
+    top: Option<usize>,
+    mut on_token: impl FnMut(usize, u32, Option<Logprobs>) -> bool,
+) -> Generation {
     assert_eq!(prompts.len(), samplers.len(), "one sampler a prompt");
     let begun = Instant::now();
     let mut answers = vec![
@@ -163,6 +182,8 @@ pub fn generate(
                 answer.ended = Ended::NoNumbers;
                 continue;
             }
+            // Drawing changes them.
+            let unchanged = top.map(|_| logits.to_vec());
             let id = samplers[row.prompt].draw(logits, &row.ids);
             if options.stop.contains(&id) {
                 answer.ended = Ended::Stop(id);
@@ -170,7 +191,10 @@ pub fn generate(
             }
             answer.token_ids.push(id);
             row.ids.push(id);
-            if !on_token(row.prompt, id) {
+            let scored = unchanged
+                .zip(top)
+                .map(|(logits, top)| Logprobs::new(&logits, id, top));
+            if !on_token(row.prompt, id, scored) {
                 answer.ended = Ended::Caller;
             } else if answer.token_ids.len() < options.max_new_tokens {
                 going_on.push(at);

@@ -1,7 +1,9 @@
 //! Generation: prefill the prompts under their layouts' rules, then one token at a time.
 
 mod decode;
+mod logprobs;
 mod sampler;
 
-pub use decode::{Answer, Ended, GenerateOptions, Generation, Prompt, generate};
+pub use decode::{Answer, Ended, GenerateOptions, Generation, Prompt, generate, generate_scored};
+pub use logprobs::Logprobs;
 pub use sampler::{Sampler, Sampling};

@@ -144,7 +144,7 @@ fn nucleus(ids: &mut [u32], logits: &[f32], weights: &[f64], wanted: f64) -> usi
 }
 
 /// The likelier of two tokens comes first, and of equals the lower id.
-fn likelier(logits: &[f32], a: u32, b: u32) -> Ordering {
+pub(super) fn likelier(logits: &[f32], a: u32, b: u32) -> Ordering {
     let (of_a, of_b) = (logits[a as usize], logits[b as usize]);
     of_b.partial_cmp(&of_a)
         .unwrap_or(Ordering::Equal)

@@ -139,6 +139,30 @@ impl LanguageModel {
         rms_norm(&self.model.norm, x_btd)
     }
 
+    /// Sends a whole text through the blocks and shows the queries and keys, turned by their positions, of
+    /// those in `layers`.
+    ///
+    /// # Shapes
+    ///
+    /// - `x_btd`: `[batch, len, hidden]`
+    /// - what `see` is given: a block's number, `[batch, heads, len, head_dim]` and
+    ///   `[batch, kv_heads, len, head_dim]`
+    pub(crate) fn watch(
+        &self,
+        mut x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+        layers: &[usize],
+        mut see: impl FnMut(usize, [Tensor<4>; 2]),
+    ) {
+        for (number, layer) in self.model.layers.iter().enumerate() {
+            if layers.contains(&number) {
+                let normed = rms_norm(&layer.input_layernorm, x_btd.clone());
+                see(number, layer.self_attn.queries_and_keys(normed, layout));
+            }
+            x_btd = layer.forward(x_btd, layout, None);
+        }
+    }
+
     /// Logits of hidden states.
     ///
     /// # Shapes

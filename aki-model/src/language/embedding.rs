@@ -150,25 +150,22 @@ impl DecoupledHead {
     /// The pretrained part, and that of the added tokens if there are any.
     pub(super) fn parts(&self, embedding: &DecoupledEmbedding) -> Vec<HeadPart> {
         let bias = self.bias.as_ref().map(Param::val);
-        let mut parts = vec![match &self.packed {
-            Some(packed) => HeadPart {
-                trained: bias.as_ref().is_some_and(Tensor::is_require_grad),
-                matrix: HeadMatrix::Packed(packed.clone(), self.base),
-                bias: bias.map(|bias| bias.slice([0..self.base])),
-            },
-            None => {
-                let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
-                HeadPart {
-                    trained: trained(&weight, bias.as_ref()),
-                    matrix: HeadMatrix::Plain(weight.slice([0..self.base])),
-                    bias: bias.map(|bias| bias.slice([0..self.base])),
-                }
-            }
+        let (matrix, matrix_trained) = if let Some(packed) = &self.packed {
+            (HeadMatrix::Packed(packed.clone(), self.base), false)
+        } else {
+            let weight = self.weight.as_ref().unwrap_or(&embedding.weight).val();
+            let trained = weight.is_require_grad();
+            (HeadMatrix::Plain(weight.slice([0..self.base])), trained)
+        };
+        let mut parts = vec![HeadPart {
+            matrix,
+            trained: matrix_trained || trained(bias.as_ref()),
+            bias: bias.map(|bias| bias.slice([0..self.base])),
         }];
         parts.extend(self.additional_fc.as_ref().map(|added| {
             let (weight, bias) = (added.weight.val(), added.bias.as_ref().map(Param::val));
             HeadPart {
-                trained: trained(&weight, bias.as_ref()),
+                trained: weight.is_require_grad() || trained(bias.as_ref()),
                 matrix: HeadMatrix::Plain(weight.transpose()),
                 bias,
             }
@@ -177,8 +174,8 @@ impl DecoupledHead {
     }
 }
 
-fn trained(weight: &Tensor<2>, bias: Option<&Tensor<1>>) -> bool {
-    weight.is_require_grad() || bias.is_some_and(Tensor::is_require_grad)
+fn trained(bias: Option<&Tensor<1>>) -> bool {
+    bias.is_some_and(Tensor::is_require_grad)
 }
 
 impl HeadPart {

@@ -32,6 +32,36 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// A tensor is larger than the device lets one be.
+    #[error(
+        "{}: {tensor} takes {bytes} bytes in {dtype}, and this GPU has {limit} for a tensor at most; {ways}",
+        path.display()
+    )]
+    TooLarge {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// What it takes.
+        bytes: u64,
+        /// The type it is wanted in.
+        dtype: &'static str,
+        /// What the device has for a tensor.
+        limit: u64,
+        /// What to do.
+        ways: String,
+    },
+    /// A weight is beyond the range of f16.
+    #[error(
+        "{}: {tensor} has numbers beyond 65504, which f16 ends at; take --dtype f32",
+        path.display()
+    )]
+    BeyondF16 {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+    },
     /// The file does not hold this network. All names at fault are listed at once.
     #[error("{}: these weights are not this model's: {faults}", path.display())]
     Mismatch {

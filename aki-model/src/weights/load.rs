@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Int, Tensor, TensorData};
+use rayon::prelude::*;
 
 use super::WeightsError;
 use super::checkpoint::Checkpoint;
 use super::error::some;
 use super::fit::{Allow, Gap, fit};
 use super::names::{Parameter, Projections, parameters};
+use super::size::check_sizes;
 use crate::Aki;
 
 /// Reads a network's weights. They get `dtype`, or keep the checkpoint's.
@@ -42,6 +44,7 @@ pub fn load_module<M: Module>(
     let of_the_checkpoint = wanted.iter().filter(|parameter| !parameter.adapter);
     let of_the_checkpoint: Vec<Parameter> = of_the_checkpoint.cloned().collect();
     let gaps = fit(&of_the_checkpoint, checkpoint, Allow::Latents)?;
+    check_sizes(&module, &of_the_checkpoint, checkpoint, dtype)?;
     if !gaps.is_empty() {
         let names: Vec<String> = gaps.keys().cloned().collect();
         tracing::warn!(
@@ -125,19 +128,35 @@ pub(super) fn read(
     checkpoint: &Checkpoint,
     dtype: Option<DType>,
 ) -> Result<TensorData, WeightsError> {
-    let stored = parameter
-        .tensors
-        .iter()
-        .map(|(name, _)| &checkpoint.tensors()[name]);
-    let first = stored.clone().next().and_then(|stored| stored.dtype);
-    let dtype = match parameter.packed {
-        true => DType::I32,
-        false => dtype.or(first).unwrap_or(DType::F32),
-    };
+    let dtype = dtype_of(parameter, checkpoint, dtype);
     let mut all = Vec::with_capacity(parameter.len() * dtype.size());
-    for stored in stored {
+    for (name, _) in &parameter.tensors {
+        let (stored, held) = (&checkpoint.tensors()[name], all.len());
         let bytes = stored.bytes()?;
         stored.cast_onto(&mut all, &bytes, dtype);
+        let infinite = |bytes: &[u8; 2]| u16::from_le_bytes(*bytes) & 0x7fff == 0x7c00;
+        let cast = dtype == DType::F16 && stored.dtype != Some(dtype);
+        if cast && all[held..].as_chunks().0.par_iter().any(infinite) {
+            return Err(WeightsError::BeyondF16 {
+                path: checkpoint.path().to_owned(),
+                tensor: name.clone(),
+            });
+        }
     }
     Ok(TensorData::from_bytes_vec(all, parameter.shape(), dtype))
+}
+
+/// What a parameter's numbers become: `dtype`, or what they are in the checkpoint.
+pub(super) fn dtype_of(
+    parameter: &Parameter,
+    checkpoint: &Checkpoint,
+    dtype: Option<DType>,
+) -> DType {
+    let stored = checkpoint.tensors().get(&parameter.tensors[0].0);
+    match parameter.packed {
+        true => DType::I32,
+        false => dtype
+            .or(stored.and_then(|stored| stored.dtype))
+            .unwrap_or(DType::F32),
+    }
 }

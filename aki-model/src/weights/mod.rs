@@ -13,6 +13,7 @@ mod peft;
 mod quantization;
 mod quantize;
 mod save;
+mod size;
 
 pub use crate::linear::Bits;
 pub use checkpoint::{Checkpoint, Stored};

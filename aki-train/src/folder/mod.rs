@@ -2,6 +2,7 @@
 
 mod config;
 mod prompt;
+mod view;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use aki_model::{Aki, weights};
 use burn::tensor::{DType, Device};
 
 pub use config::FolderConfig;
+pub use view::{Part, View, Word};
 
 use crate::TrainError;
 use crate::checkpoint::{self, Checkpoint};
@@ -239,13 +241,19 @@ fn numbers(
     if stored.len() < 2 && first.is_none_or(computes) {
         return Ok(None);
     }
+    // f16 is as wide as bf16, has more digits, and ends at 65504: loading refuses weights beyond.
     let stored: Vec<&str> = stored.into_iter().collect();
+    let dtype = match stored[..] {
+        ["bf16"] if computes(DType::F16) => DType::F16,
+        _ => DType::F32,
+    };
     tracing::warn!(
-        "{}: {} becomes f32 on this device",
+        "{}: {} becomes {} on this device",
         weights.path().display(),
-        stored.join(" and ")
+        stored.join(" and "),
+        dtype.name()
     );
-    Ok(Some(DType::F32))
+    Ok(Some(dtype))
 }
 
 /// Writes a whole file, naming it if that fails.

@@ -2,7 +2,7 @@
 
 use aki_data::{Message, Picture, Role, Sequence};
 use aki_model::MediaSpan;
-use aki_model::attention::{AttentionLayout, Document};
+use aki_model::attention::{AttentionLayout, Document, Policy};
 use aki_model::generate::Prompt;
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
@@ -69,10 +69,20 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Request`] if it is empty, if there are not as many pictures as `<image>`, or if the
-    /// text is longer than the model can take.
+    /// [`TrainError::Request`] if it is empty, or if there are not as many pictures as `<image>`;
+    /// [`TrainError::TooLong`] if the text is longer than the model can take.
     pub fn prepared(
         &self,
+        sequence: Sequence,
+        pictures: &[&Picture],
+    ) -> Result<Prompt, TrainError> {
+        self.prepared_under(self.config.attention, sequence, pictures)
+    }
+
+    /// As [`Self::prepared`], under another rule than the model's own.
+    pub(super) fn prepared_under(
+        &self,
+        policy: Policy,
         sequence: Sequence,
         pictures: &[&Picture],
     ) -> Result<Prompt, TrainError> {
@@ -92,7 +102,7 @@ impl ModelFolder {
             media: sequence.media.clone(),
             question_end: sequence.question_end,
         };
-        let layout = AttentionLayout::from_spans(self.config.attention, len, &[vec![document]])
+        let layout = AttentionLayout::from_spans(policy, len, &[vec![document]])
             .map_err(|error| TrainError::Request(error.to_string()))?;
         let span = |(picture, tokens)| MediaSpan {
             row: 0,
@@ -111,12 +121,14 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Request`] if it is too long.
+    /// [`TrainError::TooLong`] if not.
     pub fn check_length(&self, what: &str, len: usize) -> Result<(), TrainError> {
         match self.config.model.language.max_position_embeddings {
-            Some(longest) if len > longest => Err(TrainError::Request(format!(
-                "{what} has {len} tokens, and the model takes {longest}"
-            ))),
+            Some(longest) if len > longest => Err(TrainError::TooLong {
+                what: what.to_owned(),
+                len,
+                longest,
+            }),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use aki_model::generate::{GenerateOptions, Prompt, Sampler, Sampling, generate};
 use aki_model::language::LanguageConfig;
 use aki_model::resampler::ResamplerConfig;
 use aki_model::vision::VisionConfig;
-use aki_model::weights::{Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
+use aki_model::weights::{Bits, Checkpoint, Conversion, Parameter, Quantization, Quantize, load};
 use aki_train::folder::ModelFolder;
 use anyhow::{Result, ensure};
 use burn::tensor::{DType, Device};
@@ -59,19 +59,8 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         times.sort_by(f64::total_cmp);
         times[times.len() / 2]
     });
-    // A token reads all of the language model but the embedding, of which it looks up a row.
-    let language = &config.language;
-    let is_read = |parameter: &&Parameter| {
-        let embedding = parameter.path.contains("embed_tokens") && !language.tie_word_embeddings;
-        parameter.path.starts_with("lang_model.") && !embedding
-    };
-    let plain = config.parameters();
-    let weights: usize = plain.iter().filter(is_read).map(Parameter::len).sum();
-    let bytes = held.iter().filter(is_read).map(|parameter| {
-        let number = if parameter.packed { DType::I32 } else { dtype };
-        parameter.len() * number.size()
-    });
-    let rate = bytes.sum::<usize>() as f64 / decode;
+    let (weights, bytes) = read_a_token(&config, &held, dtype);
+    let rate = bytes as f64 / decode;
     let memory = bandwidth();
     let rows = args.batch as f64;
     let mut out = std::io::stdout();
@@ -79,6 +68,7 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         let object = json!({
             "device": device_name,
             "dtype": name_of(args.dtype),
+            "bits": args.bits.map(|bits| Bits::from(bits).count()),
             "weights_read": weights,
             "prefill_seconds": prefill,
             "decode_seconds_per_token": decode,
@@ -90,8 +80,11 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     }
     writeln!(
         out,
-        "{device_name}, {}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
+        "{device_name}, {}{}, {:.0} M weights read a token, batch {}, prompt {len}, medians of {} rounds",
         name_of(args.dtype),
+        args.bits
+            .map(|bits| format!(", matrices in {} bits", Bits::from(bits).count()))
+            .unwrap_or_default(),
         weights as f64 / 1e6,
         args.batch,
         args.runs
@@ -112,6 +105,23 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
         _ => writeln!(out)?,
     }
     Ok(())
+}
+
+/// The weights that a token reads, and their bytes as they are `held`: all of the language model but the
+/// embedding, of which it looks up a row.
+fn read_a_token(config: &AkiConfig, held: &[Parameter], dtype: DType) -> (usize, usize) {
+    let tied = config.language.tie_word_embeddings;
+    let is_read = |parameter: &&Parameter| {
+        let embedding = parameter.path.contains("embed_tokens") && !tied;
+        parameter.path.starts_with("lang_model.") && !embedding
+    };
+    let plain = config.parameters();
+    let weights = plain.iter().filter(is_read).map(Parameter::len);
+    let bytes = held.iter().filter(is_read).map(|parameter| {
+        let number = if parameter.packed { DType::I32 } else { dtype };
+        parameter.len() * number.size()
+    });
+    (weights.sum(), bytes.sum())
 }
 
 /// A text of any tokens.

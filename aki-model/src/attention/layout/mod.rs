@@ -319,14 +319,14 @@ impl AttentionLayout {
     }
 
     /// The layout of some of the queries against all keys: a chunk of a prompt against the cache of
-    /// what stands before it.
+    /// what stands before it, or the few rows that are looked at by themselves.
     ///
     /// # Panics
     ///
-    /// If `queries` leaves the layout.
+    /// If one of the `queries` lies outside the layout.
     #[must_use]
-    pub fn queries(&self, queries: Range<usize>) -> Self {
-        assert!(queries.start <= queries.end && queries.end <= self.query_len);
+    pub fn queries(&self, queries: impl ExactSizeIterator<Item = usize> + Clone) -> Self {
+        assert!(queries.clone().all(|i| i < self.query_len));
         let table = self.table();
         let rows = 0..self.batch;
         let draft = Draft {

@@ -1,4 +1,7 @@
-//! Products with a packed matrix on GPUs: it is unpacked whole, for as long as the product takes.
+//! Products with a packed matrix on GPUs. For few rows its numbers are unpacked within the product, else
+//! whole, for as long as the product takes.
+
+mod decode;
 
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
@@ -16,6 +19,10 @@ use super::ops::PackedOps;
 impl PackedOps for CubeBackend {
     fn packed_product(x: CubeTensor, words: CubeTensor, bits: Bits, turned: bool) -> CubeTensor {
         let words = into_contiguous(words);
+        let [rows, _] = x.shape().dims();
+        if !turned && (1..=decode::ROWS).contains(&rows) {
+            return few_rows(into_contiguous(x), words, bits);
+        }
         let [height, line] = words.shape().dims();
         let blocks = bits.blocks(line);
         let shape = Shape::new([height, blocks * BLOCK]);
@@ -42,6 +49,34 @@ impl PackedOps for CubeBackend {
         };
         CubeBackend::float_matmul(x, matrix)
     }
+}
+
+/// `x M^T` for at most [`decode::ROWS`] rows of `x`.
+fn few_rows(x: CubeTensor, words: CubeTensor, bits: Bits) -> CubeTensor {
+    let ([rows, _], [to, line]) = (x.shape().dims(), words.shape().dims());
+    let shape = Shape::new([rows, to]);
+    let client = x.client.clone();
+    let handle = client.empty(shape.num_elements() * x.dtype.size());
+    let (device, dtype) = (x.device.clone(), x.dtype);
+    let y = CubeTensor::new_contiguous(client.clone(), device, shape, handle, dtype);
+    let cube = CubeDim::new_2d(decode::UNITS_X as u32, decode::UNITS_Y as u32);
+    let units = to.div_ceil(decode::OUTPUTS) * decode::UNITS_X;
+    decode::product::launch(
+        &client,
+        calculate_cube_count_elemwise(&client, units, cube),
+        cube,
+        4,
+        x.into_buffer_arg(),
+        words.into_buffer_arg(),
+        y.clone().into_buffer_arg(),
+        to,
+        line,
+        bits.blocks(line),
+        rows,
+        bits.count(),
+        dtype_to_storage_type(dtype),
+    );
+    y
 }
 
 /// A word a unit; see [`super::blocks`].

@@ -206,21 +206,76 @@ mod tests {
         }
     }
 
+    /// Sizes on both sides of what a cube of the kernel for few rows takes; nine rows are too many for it.
+    #[test]
+    fn few_rows_on_a_gpu_give_what_the_cpu_gives() {
+        let [cpu, gpu] = &devices()[..] else { return };
+        for (from, to, rows) in [
+            (32, 1, 1..=2),
+            (72, 37, 1..=9),
+            (1000, 8, 1..=1),
+            (1056, 530, 3..=3),
+        ] {
+            let weight = random([from, to]);
+            for bits in [Bits::Eight, Bits::Four] {
+                let packed =
+                    |device| PackedMatrix::new(Tensor::from_data(weight.clone(), device), bits);
+                let (on_cpu, on_gpu) = (packed(cpu), packed(gpu));
+                for rows in rows.clone() {
+                    let x = random([rows, from]);
+                    for (dtype, off) in [(DType::F32, 1e-5), (DType::F16, 1e-3)] {
+                        let [expected, found] =
+                            [(&on_cpu, cpu), (&on_gpu, gpu)].map(|(packed, device)| {
+                                let x = Tensor::<2>::from_data(x.clone(), (device, dtype));
+                                let y = packed.product(x);
+                                assert_eq!(y.dtype(), dtype);
+                                numbers(y)
+                            });
+                        assert_near(&found, &expected, off);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn half_precision_is_summed_in_f32() {
         let device = Device::flex();
-        let weight = Tensor::from_data(random([64, 40]), &device);
-        let packed = PackedMatrix::new(weight, Bits::Eight);
-        let x = Tensor::<2>::from_data(random([9, 64]), &device).cast(FloatDType::BF16);
-        let y = packed.product(x.clone());
-        assert_eq!(y.dtype(), DType::BF16);
-        let expected = x.cast(FloatDType::F32).matmul(packed.unpacked());
-        // Half a step of bf16, of each number.
-        for (y, expected) in numbers(y).into_iter().zip(numbers(expected)) {
-            assert!(
-                (y - expected).abs() <= expected.abs() / 256.0 + 1e-6,
-                "{y} {expected}"
-            );
+        let weight: Tensor<2> = Tensor::from_data(random([64, 40]), &device);
+        for (half, steps) in [(FloatDType::BF16, 256.0), (FloatDType::F16, 2048.0)] {
+            for (rows, bits) in [(9, Bits::Eight), (3, Bits::Four), (1, Bits::Eight)] {
+                let packed = PackedMatrix::new(weight.clone(), bits);
+                let x = Tensor::<2>::from_data(random([rows, 64]), &device).cast(half);
+                let y = packed.product(x.clone());
+                assert_eq!(y.dtype(), DType::from(half));
+                let expected = x.cast(FloatDType::F32).matmul(packed.unpacked());
+                // Half a step of the half precision, of each number.
+                for (y, expected) in numbers(y).into_iter().zip(numbers(expected)) {
+                    assert!(
+                        (y - expected).abs() <= expected.abs() / steps + 2e-6,
+                        "{y} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        let device = Device::flex();
+        let weight: Tensor<2> = Tensor::from_data(random([1056, 530]), &device);
+        for bits in [Bits::Eight, Bits::Four] {
+            let packed = PackedMatrix::new(weight.clone(), bits);
+            for rows in [1, 5, 12] {
+                let x = Tensor::<2>::from_data(random([rows, 1056]), &device);
+                let [one, three] = [1, 3].map(|threads| {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                    let y = pool.build().unwrap().install(|| packed.product(x.clone()));
+                    numbers(y).into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                });
+                assert_eq!(one, three, "{bits:?}, {rows} rows");
+            }
         }
     }
 }

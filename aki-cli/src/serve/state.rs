@@ -1,0 +1,130 @@
+//! What all requests share.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aki_train::folder::ModelFolder;
+use anyhow::Result;
+
+use super::Worker;
+use super::metrics::Metrics;
+
+/// How the server was asked to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the model is called.
+    pub name: String,
+    /// Where to listen.
+    pub addr: String,
+    /// The hash of the key that clients must have, if they must have one.
+    pub key: Option<blake3::Hash>,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Bytes of a request.
+    pub max_body: usize,
+    /// Pictures of a request.
+    pub max_pictures: usize,
+    /// Tokens of an answer.
+    pub max_tokens: usize,
+    /// How long an answer may take, from when its turn comes.
+    pub time_limit: Duration,
+    /// How long a request may take to come in.
+    pub patience: Duration,
+    /// How long answers may go on when the server stops.
+    pub grace: Duration,
+}
+
+/// What a request is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// The model's name.
+    pub id: &'a str,
+    /// Pictures of a request.
+    pub max_pictures: usize,
+    /// Tokens of an answer.
+    pub max_tokens: usize,
+}
+
+/// What all requests share.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+/// What is behind a [`State`].
+pub struct Inner {
+    /// The model's name.
+    pub id: String,
+    /// When serving began, in Unix seconds.
+    pub created: u64,
+    /// Changes with the model's shape and with the program's version.
+    pub fingerprint: String,
+    /// Who has the model.
+    pub worker: Worker,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the server was asked to be.
+    pub settings: Settings,
+    /// Whether only this machine reaches the server.
+    pub on_loopback: bool,
+    stopping: AtomicBool,
+}
+
+impl State {
+    /// Hands the model to its thread.
+    ///
+    /// # Errors
+    ///
+    /// If there can be no thread.
+    pub fn new(model: ModelFolder, settings: Settings, on_loopback: bool) -> Result<Self> {
+        let known = format!("{} {:?}", env!("CARGO_PKG_VERSION"), model.config);
+        let hash = blake3::hash(known.as_bytes()).to_hex();
+        Ok(Self(Arc::new(Inner {
+            id: settings.name.clone(),
+            created: unix_seconds(),
+            fingerprint: format!("fp_{}", &hash[..10]),
+            worker: Worker::start(model, settings.queue)?,
+            metrics: Metrics::new(),
+            settings,
+            on_loopback,
+            stopping: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl Inner {
+    /// Takes no more requests.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no more requests are taken.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What a request is held against.
+    pub fn limits(&self) -> Limits<'_> {
+        Limits {
+            id: &self.id,
+            max_pictures: self.settings.max_pictures,
+            max_tokens: self.settings.max_tokens,
+        }
+    }
+}
+
+impl Deref for State {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// Now, in Unix seconds.
+pub fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,8 @@
+//! `aki serve`, over plain sockets and by OpenAI's own client.
+
+mod answers;
+mod guards;
+mod openai;
+mod queue;
+mod refusals;
+pub mod server;
