@@ -167,9 +167,8 @@ impl Drivers {
             ));
         }
         // What OpenGL reaches on Linux, Vulkan reaches better.
-        let graphics = found.iter();
-        let mut graphics = graphics.filter(|it| ![CUDA, "gl"].contains(&it.backend.as_str()));
-        let no_graphics = graphics.next().is_none();
+        let by_graphics = |it: &Found| ![CUDA, "gl"].contains(&it.backend.as_str());
+        let no_graphics = !found.iter().any(by_graphics);
         if with_wgpu && no_graphics && self.closed.is_empty() {
             problems.push(self.no_graphics());
         }
