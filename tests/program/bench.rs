@@ -187,7 +187,10 @@ fn generation_is_timed() {
     let refused = Workplace::new().aki(&wrong).refused();
     assert!(refused.contains("must be an even multiple"), "{refused}");
     let short = ["--prompt", "9", "--new-tokens", "3", "--runs", "1"];
-    let preset = [&args[..3], &["--preset", "aki-tiny"], &short].concat();
+    let preset = [
+        "bench", "generate", "--device", "cpu", "--preset", "aki-tiny",
+    ];
+    let preset = [&preset[..], &short].concat();
     let said = Workplace::new().aki(&preset).good().stdout;
     assert!(said.contains("s to the first token"), "{said}");
 }

@@ -29,7 +29,12 @@ fn a_machine_without_drivers_is_told_what_to_do() {
     let place = Workplace::new();
     let ended = doctor(&place, &["--json"], &[]).good();
     let report = report(&ended);
-    assert_eq!(report["devices"], Value::Array(vec![]));
+    // OpenGL may find Mesa's software.
+    let devices = report["devices"].as_array().expect("devices");
+    assert!(
+        devices.iter().all(|it| it["backend"] != "vulkan"),
+        "{report}"
+    );
     for what in ["inference", "training"] {
         let choice = report["auto"][what].as_str().expect("a choice");
         assert!(choice.starts_with("cpu ("), "{what}: {choice}");
@@ -129,14 +134,7 @@ fn a_model_is_held_against_the_machine() {
     assert_eq!(good["model"]["fault"], Value::Null);
     assert_eq!(good["model"]["types"], serde_json::json!(["f32"]));
     assert_ne!(good["model"]["fits"], Value::Bool(false));
-    // Another model's tokenizer.
-    let config = place.path("run/model/config.json");
-    let text = fs::read_to_string(&config).expect("config.json");
-    fs::write(
-        &config,
-        text.replace("\"hidden_size\": 32", "\"hidden_size\": 48"),
-    )
-    .expect("a file");
+    support::cut_in_half(&place.path("run/model/model.safetensors"));
     let ended = doctor(&place, &model, &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = problems(&report(&ended));

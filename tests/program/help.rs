@@ -33,7 +33,7 @@ fn help_of_the_program() {
       generate     Answer one question about a picture, or about several
       chat         Talk about pictures: each question sees those before it, and their answers
       serve        Serve a model over HTTP, for OpenAI's clients and for a browser
-      doctor       What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
+      doctor       What this machine has for aki: processor, GPUs, memory, and what is wrong
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
       quantize     Write a model anew with its matrices in 8 or 4 bits a number
       eval         Measure a model: the share of right answers, and the perplexity of the true ones

@@ -104,7 +104,7 @@ pub enum Command {
     /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
     /// go on for a while; a second Ctrl-C ends it at once.
     Serve(ServeArgs),
-    /// What this machine has for aki: processor, GPUs, memory, caches, and what is wrong with them
+    /// What this machine has for aki: processor, GPUs, memory, and what is wrong
     ///
     /// Each problem comes with one line of advice. The exit code is 1 where nothing can be computed, or
     /// where the model asked about does not fit.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aki_data::{Message, Picture, Role};
 use aki_model::generate::Prompt;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::commands::session::Session;
@@ -168,13 +168,19 @@ impl Conversation {
             }
             _ => bail!("{} ends neither in .jsonl nor in .json", file.display()),
         };
-        let what = || format!("cannot write {}", file.display());
         let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        ensure!(
+            folder.is_dir(),
+            "no folder {} to write the conversation to",
+            folder.display()
+        );
+        let what = || format!("cannot write {}", file.display());
         let mut builder = tempfile::Builder::new();
         // As any file the user writes; temporary files are private by default.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temporary = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
+        let temporary = builder.tempfile_in(folder);
         let mut temporary = temporary.with_context(what)?;
         temporary.write_all(text.as_bytes()).with_context(what)?;
         temporary.as_file().sync_all().with_context(what)?;

@@ -109,35 +109,40 @@ impl ModelFit {
     ///
     /// If there is none.
     pub fn of(path: &Path, memory: Option<&Memory>) -> Result<Self> {
-        let folder = find(path)?;
-        let config = FolderConfig::read(&folder)?;
-        let weights = config.open_weights(&folder)?;
-        let tensors = weights.tensors().values();
-        let bytes = tensors.clone().map(|it| it.byte_len() as u64).sum();
-        let types = tensors.filter_map(|tensor| {
-            tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
-                true => dtype.name(),
-                false => "packed words",
-            })
-        });
-        let parameters = config.model.parameters();
-        let whole = || -> Result<()> {
-            let tokenizer = Tokenizer::open(&folder)?;
-            let model = &config.model;
-            model
-                .validate(tokenizer.base_vocab(), tokenizer.vocab())
-                .map_err(anyhow::Error::msg)?;
-            check(&config.parameters(), &weights)?;
-            Ok(())
+        let mut fit = Self {
+            folder: find(path)?,
+            parameters: 0,
+            types: BTreeSet::new(),
+            bytes: 0,
+            fits: None,
+            fault: None,
         };
-        Ok(Self {
-            parameters: parameters.iter().map(|it| it.len() as u64).sum(),
-            types: types.collect(),
-            bytes,
-            fits: fits(bytes, memory),
-            fault: whole().err().map(|error| format!("{error:#}")),
-            folder,
-        })
+        let fault = fit.read(memory).err();
+        fit.fault = fault.map(|error| format!("{error:#}"));
+        Ok(fit)
+    }
+
+    fn read(&mut self, memory: Option<&Memory>) -> Result<()> {
+        let config = FolderConfig::read(&self.folder)?;
+        let parameters = config.model.parameters();
+        self.parameters = parameters.iter().map(|it| it.len() as u64).sum();
+        let weights = config.open_weights(&self.folder)?;
+        for tensor in weights.tensors().values() {
+            self.bytes += tensor.byte_len() as u64;
+            self.types
+                .extend(tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
+                    true => dtype.name(),
+                    false => "packed words",
+                }));
+        }
+        self.fits = fits(self.bytes, memory);
+        let tokenizer = Tokenizer::open(&self.folder)?;
+        config
+            .model
+            .validate(tokenizer.base_vocab(), tokenizer.vocab())
+            .map_err(anyhow::Error::msg)?;
+        check(&config.parameters(), &weights)?;
+        Ok(())
     }
 
     pub fn text(&self) -> String {
@@ -145,6 +150,7 @@ impl ModelFit {
         let fits = match self.fits {
             Some(true) => "fits",
             Some(false) => "does not fit",
+            None if self.fault.is_some() => "cannot be loaded",
             None => "memory is unknown",
         };
         format!(
