@@ -18,7 +18,7 @@ pub fn run(
     dtype: Dtype,
     device: DeviceChoice,
 ) -> Result<()> {
-    let (device, _) = device.open()?;
+    let (device, _) = device.open_beside(0)?;
     let device = if grad_norms {
         device.autodiff()
     } else {

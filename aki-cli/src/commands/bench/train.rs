@@ -41,7 +41,7 @@ impl Step {
 
 pub fn run(args: &BenchTrain, as_json: bool) -> Result<()> {
     memory::keep();
-    let (device, device_name) = args.device.open()?;
+    let (device, device_name) = args.device.open_beside(0)?;
     let mut config = super::super::preset(&args.preset)?;
     if let Some(layers) = args.layers {
         config.language.num_hidden_layers = layers;
