@@ -171,8 +171,8 @@ fn kernels_kept() -> burn::cubecl::config::CubeClRuntimeConfig {
 #[cfg(feature = "wgpu")]
 fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
     use burn::tensor::DeviceType;
-    let mut found = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let count = found.len();
+    let mut devices = Device::enumerate(DeviceType::Wgpu).into_vec();
+    let count = devices.len();
     match number {
         _ if count == 0 => bail!(
             "no WGPU adapter was found; install a Vulkan, Metal or DirectX 12 driver, or use --device cpu"
@@ -181,7 +181,7 @@ fn wgpu(number: Option<usize>) -> Result<(Device, String)> {
             let found: Vec<_> = found().iter().map(ToString::to_string).collect();
             bail!("wgpu:{number} is not there:\n  {}", found.join("\n  "))
         }
-        Some(number) => Ok((found.swap_remove(number), format!("wgpu:{number}"))),
+        Some(number) => Ok((devices.swap_remove(number), format!("wgpu:{number}"))),
         None => Ok((
             Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
             "wgpu".to_owned(),
