@@ -292,6 +292,7 @@ mod tests {
         ModelFolder {
             aki: model.init(tokenizer.base_vocab(), &device),
             config: FolderConfig {
+                quantization: None,
                 model,
                 base_vocab: tokenizer.base_vocab(),
                 pad: tokenizer.special().pad,
