@@ -38,10 +38,10 @@ fn an_answer_is_that_of_generate_and_a_stream_puts_together_the_same() {
     let ended = server.stop();
     insta::assert_snapshot!(
         told(&ended.stderr), @"
-    POST /v1/chat/completions 200 18+8 tokens [s]
-    POST /v1/chat/completions 200 18+8 tokens [s]
-    POST /v1/chat/completions 200 22+8 tokens [s]
-    POST /v1/chat/completions 200 22+8 tokens [s]
+    POST /v1/chat/completions 200 19+8 tokens [s]
+    POST /v1/chat/completions 200 19+8 tokens [s]
+    POST /v1/chat/completions 200 23+8 tokens [s]
+    POST /v1/chat/completions 200 23+8 tokens [s]
     stopping: answers have 10 s left
     ");
 }
