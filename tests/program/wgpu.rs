@@ -99,7 +99,12 @@ fn auto_says_what_it_took() {
         .env("VK_DRIVER_FILES", place.path("no-driver.json"))
         .env("VK_ICD_FILENAMES", place.path("no-driver.json"));
     let found = support::finish(without, "").good();
-    assert_eq!(found.stderr, "device: cpu (no GPU was found)\n");
+    // OpenGL's software may still be there.
+    assert!(
+        found.stderr.starts_with("device: cpu ("),
+        "{}",
+        found.stderr
+    );
     let found = aki(&place, &place.path("cache"), &ask("run", "auto", picture)).good();
     assert!(found.stderr.starts_with("device: "), "{}", found.stderr);
     if found.stderr.contains("llvmpipe") {
