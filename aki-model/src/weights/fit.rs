@@ -52,7 +52,9 @@ pub(super) fn fit<'a>(
     let (mut faults, mut gaps) = (Faults::default(), BTreeMap::new());
     let mut left = checkpoint.tensors().clone();
     // A head that is the embedding once more may be written out all the same.
-    let tied = !wanted.iter().any(|it| it.path.ends_with("lm_head.weight"));
+    let mut names = wanted.iter().flat_map(|it| &it.tensors);
+    // Packed, its name goes on.
+    let tied = !names.any(|(name, _)| name.contains("lm_head.weight"));
     left.retain(|name, _| {
         !(BUFFERS.iter().any(|buffer| name.ends_with(buffer))
             || tied && name.ends_with("lm_head.weight"))
