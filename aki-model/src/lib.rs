@@ -27,6 +27,7 @@ pub mod adapters;
 pub mod aki;
 pub mod attention;
 mod backward;
+pub mod config;
 mod device;
 pub mod flops;
 pub mod fused;
@@ -41,6 +42,7 @@ pub mod view;
 pub mod vision;
 pub mod weights;
 
-pub use aki::{Aki, AkiConfig, MediaSpan};
+pub use aki::{Aki, MediaSpan};
+pub use config::AkiConfig;
 pub use device::is_cpu;
 pub use linear::{linear, project};

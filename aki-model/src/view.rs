@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::Aki;
 use crate::attention::{AttentionLayout, reference};
-use crate::generate::Prompt;
+use crate::generate::{Prompt, tensor};
 
 /// Rows whose probabilities over all keys are held at a time.
 const ROWS: usize = 128;
@@ -35,8 +35,7 @@ impl Aki {
     pub fn view(&self, prompt: &Prompt, text: &[usize], layers: &[usize]) -> Vec<LayerView> {
         let device = self.devices().swap_remove(0);
         let len = prompt.input_ids.len();
-        let ids: Vec<i32> = prompt.input_ids.iter().map(|&id| id as i32).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, len]), &device);
+        let ids = tensor(&prompt.input_ids, [1, len], &device);
         let media_nld = prompt.pixels.clone().map(|pixels| self.encode(pixels));
         let x_btd = self.fuse(ids, media_nld, &prompt.spans);
         let spans = prompt.spans.iter();

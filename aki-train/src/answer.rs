@@ -3,6 +3,9 @@
 use aki_data::{DataError, TextStream, Tokenizer};
 
 /// Turns tokens into text as they come.
+///
+/// What is given piece by piece lacks the blanks that the text begins with: some tokenizers begin every word
+/// with its blank, and that of the first is no part of an answer.
 pub struct AnswerText<'a> {
     stream: Option<TextStream<'a>>,
     stops: &'a [String],
@@ -55,7 +58,7 @@ impl<'a> AnswerText<'a> {
         self.stopped
     }
 
-    /// All of the text so far that is certain.
+    /// All of the text so far that is certain, as the tokens have it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -72,7 +75,7 @@ impl<'a> AnswerText<'a> {
             self.held.truncate(at);
             self.text.push_str(&std::mem::take(&mut self.held));
             self.stopped = true;
-            return &self.text[begun..];
+            return self.shown(begun);
         }
         // The longest end of the text that a stop string begins with.
         let kept = found
@@ -86,7 +89,16 @@ impl<'a> AnswerText<'a> {
         };
         let rest = self.held.split_off(certain);
         self.text.push_str(&std::mem::replace(&mut self.held, rest));
-        &self.text[begun..]
+        self.shown(begun)
+    }
+
+    /// The text from a byte on, without the blanks before the first word.
+    fn shown(&self, from: usize) -> &str {
+        let (before, new) = self.text.split_at(from);
+        match before.trim_start().is_empty() {
+            true => new.trim_start(),
+            false => new,
+        }
     }
 }
 
@@ -133,6 +145,21 @@ mod tests {
         let (given, stopped) = pieces(&["\nUser:"], &["blue", "\nUs", "ual", "ly"]);
         assert_eq!((given.concat().as_str(), stopped), ("blue\nUsually", false));
         assert_eq!(given[1], "", "held back until it is certain");
+    }
+
+    #[test]
+    fn blanks_before_the_first_word_are_not_given() {
+        let stops = ["!".to_owned()];
+        let mut answer = AnswerText {
+            stream: None,
+            stops: &stops,
+            held: String::new(),
+            text: String::new(),
+            stopped: false,
+        };
+        let given = [" ", " x", " ", "y"].map(|piece| answer.take(piece, false).to_owned());
+        assert_eq!(given, ["", "x", " ", "y"]);
+        assert_eq!(answer.text(), "  x y");
     }
 
     #[test]

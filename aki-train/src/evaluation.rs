@@ -6,6 +6,7 @@ use aki_data::Sample;
 use aki_model::Aki;
 use burn::data::dataloader::DataLoader;
 use burn::train::Interrupter;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -92,8 +93,8 @@ impl Evaluation {
     }
 }
 
-/// Asks every question of the loader. An answer is right if greedy decoding gives exactly the true
-/// one and stops.
+/// Asks every question of the loader, whose pictures are so many. An answer is right if greedy decoding
+/// gives exactly the true one and stops. On a terminal a bar that is named `what` tells how far it is.
 ///
 /// Returns nothing if the interrupter stopped it.
 ///
@@ -101,10 +102,31 @@ impl Evaluation {
 ///
 /// [`TrainError::Learner`] if a batch cannot be made.
 pub fn evaluate(
+    what: &str,
+    aki: &Aki,
+    loader: &Loader<Samples>,
+    pictures: usize,
+    interrupter: &Interrupter,
+) -> Result<Option<Evaluation>, TrainError> {
+    let bar = bar(what, pictures);
+    let evaluation = evaluate_beside(&bar, aki, loader, interrupter);
+    bar.finish_and_clear();
+    evaluation
+}
+
+fn bar(what: &str, pictures: usize) -> ProgressBar {
+    let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
+    let style = ProgressStyle::with_template(template).expect("the template is well-formed");
+    let bar = ProgressBar::new(pictures as u64).with_prefix(what.to_owned());
+    bar.set_style(style);
+    bar
+}
+
+fn evaluate_beside(
+    bar: &ProgressBar,
     aki: &Aki,
     loader: &Loader<Samples>,
     interrupter: &Interrupter,
-    mut progress: impl FnMut(usize),
 ) -> Result<Option<Evaluation>, TrainError> {
     let mut evaluation = Evaluation::default();
     let mut batches = loader.iter();
@@ -126,7 +148,7 @@ pub fn evaluate(
             likelihood.loss += losses.by_ref().take(labels).sum::<f64>();
             likelihood.tokens += labels;
         }
-        progress(batches.progress().items_processed);
+        bar.set_position(batches.progress().items_processed as u64);
     }
     Ok(Some(evaluation))
 }

@@ -3,9 +3,31 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// Writes a file under a temporary name, has it on the disk, and gives it its name. After a crash
 /// the old file or the new one is found.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the system says.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist(path)?;
+    sync_folder_of(path)
+}
+
+/// As [`write_whole`], where there is no such file yet.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if there is one, or what else the system says.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    written(path, bytes)?.persist_noclobber(path)?;
+    sync_folder_of(path)
+}
+
+/// A file beside its place, whole and on the disk.
+fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     // As any file the user writes; temporary files are private by default.
     #[cfg(unix)]
@@ -13,12 +35,15 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = builder.tempfile_in(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder_of(path)
+    Ok(file)
 }
 
-/// Has a file's new name on the disk: it is there only once its folder is.
-pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+/// Has a file's or folder's new name on the disk: it is there only once the folder that has it is.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     // Windows cannot open folders.
     if cfg!(unix) {
         std::fs::File::open(folder_of(path))?.sync_all()?;
@@ -26,7 +51,8 @@ pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder that has a path's last name.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

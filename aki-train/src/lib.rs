@@ -14,7 +14,7 @@ pub mod data;
 pub mod distributed;
 pub mod error;
 pub mod evaluation;
-mod files;
+pub mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;

@@ -9,7 +9,7 @@ use crate::checkpoints::{flip, names, stopped_at_the_end};
 use crate::resume::went_on_as_one;
 #[cfg(unix)]
 use crate::resume::{LONG, whole};
-use crate::support::{Workplace, contents, text};
+use crate::support::{Running, Workplace, contents, text};
 
 const FOUR: &str = "run/checkpoints/questions/step-000004";
 const SIX: &str = "run/checkpoints/questions/step-000006";
@@ -151,7 +151,7 @@ fn what_was_begun_elsewhere_and_stopped_goes_on_without_the_flag() {
     ] {
         let mut training = place.training(&LONG);
         training.args(&flags);
-        let mut running = Workplace::started(training, Stdio::null());
+        let mut running = Running::start(training, Stdio::null());
         // The old run, if there is one, never came to that stage.
         running.until(|| !place.checkpoints("run", "captions").is_empty());
         running.until(|| !place.checkpoints("run", "questions").is_empty());

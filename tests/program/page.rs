@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::python;
 use crate::serve::server::{Reply, Server, shown};
 use crate::support::{Workplace, repository};
 
@@ -17,11 +18,7 @@ const SHOTS: &str = "AKI_PAGE_SHOTS";
 
 #[test]
 fn a_browser_shows_the_page() {
-    let import = Command::new("python3")
-        .args(["-c", "import playwright"])
-        .output();
-    if !import.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: python3 has no playwright; pip install playwright==1.65.2");
+    if python::lacks("playwright", "1.65.2") {
         return;
     }
     if !Path::new(CHROMIUM).exists() {

@@ -80,7 +80,7 @@ mod several {
 
     fn start(place: &Workplace, count: usize, settings: &[&str]) -> Running {
         let command = ranks(count, &place.training(settings));
-        Workplace::started(command, Stdio::null())
+        Running::start(command, Stdio::null())
     }
 
     fn tensors(place: &Workplace, run: &str) -> BTreeMap<String, Vec<f32>> {
@@ -308,7 +308,7 @@ mod several {
         // Seconds in which to write a checkpoint, before they are killed.
         let mut command = ranks(2, &place.training(&LONG));
         command.env("OMPI_MCA_odls_base_sigkill_timeout", "5");
-        let mut running = Workplace::started(command, Stdio::null());
+        let mut running = Running::start(command, Stdio::null());
         running.until(|| !place.checkpoints("run", "questions").is_empty());
         let id = running.id();
         running.signal("TERM", id);
@@ -366,7 +366,7 @@ mod several {
         let other = place.training(&[&LONG[..], &["sede=1"]].concat());
         command.args([":", "-n", "1"]);
         command.arg(other.get_program()).args(other.get_args());
-        let ended = Workplace::started(command, Stdio::null()).end(SOON);
+        let ended = Running::start(command, Stdio::null()).end(SOON);
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         let errors = errors(&ended);
         assert_eq!(errors.len(), 1, "{errors:?}");

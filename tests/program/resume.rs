@@ -5,7 +5,7 @@ use std::fs;
 use std::{process::Stdio, time::Duration};
 
 use crate::sources;
-use crate::support::{Line, Workplace, contents, points};
+use crate::support::{Line, Running, Workplace, contents, points};
 
 /// Enough steps that a run is surely going on when its first checkpoint is seen. Evaluations are far
 /// apart: what becomes of one that is cut off has a test of its own.
@@ -215,7 +215,7 @@ fn a_run_under_nohup_outlives_its_terminal() {
     for (ready, survives) in [("trap '' HUP", true), (":", false)] {
         let place = Workplace::new();
         let training = place.training_in_shell(&endless, ready);
-        let mut running = Workplace::started(training, Stdio::null());
+        let mut running = Running::start(training, Stdio::null());
         running.until(|| newest(&place).is_some());
         running.send("HUP");
         if survives {

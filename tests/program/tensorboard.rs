@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use crate::python;
 use crate::support::{Workplace, repository};
 
 #[test]
 fn tensorboard_shows_the_losses_of_metrics_jsonl() {
-    let import = Command::new("python3")
-        .args(["-c", "import tensorboard"])
-        .output();
-    if !import.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: python3 has no tensorboard; pip install tensorboard==2.21.0");
+    if python::lacks("tensorboard", "2.21.0") {
         return;
     }
     let place = Workplace::new();

@@ -93,12 +93,7 @@ fn auto_says_what_it_took() {
     let place = Workplace::new();
     place.train(&[]).good();
     let picture = "run/examples/1.png";
-    let mut without = support::command(&place.path("."));
-    without
-        .args(ask("run", "auto", picture))
-        .env("VK_DRIVER_FILES", place.path("no-driver.json"))
-        .env("VK_ICD_FILENAMES", place.path("no-driver.json"));
-    let found = support::finish(without, "").good();
+    let found = place.aki(&ask("run", "auto", picture)).good();
     // OpenGL's software may still be there.
     assert!(
         found.stderr.starts_with("device: cpu ("),

@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use aki_data::read_shards;
 use aki_train::evaluation::{Evaluation, Likelihood, Tally, evaluate};
-use aki_train::folder::ModelFolder;
 use anyhow::Result;
 use burn::train::Interrupter;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{Done, asset};
+use super::{Done, asset, open_model};
 use crate::args::{Benchmark, EvalArgs, name_of};
 use crate::signals;
 
@@ -20,8 +18,7 @@ use crate::signals;
 const BATCH: usize = 8;
 
 pub fn run(args: &EvalArgs) -> Result<Done> {
-    let (device, device_name) = args.device.open()?;
-    let model = ModelFolder::load(&args.model, args.dtype.map(Into::into), &device)?;
+    let (model, device_name) = open_model(&args.model, args.dtype, false, args.device)?;
     let interrupter = Interrupter::new();
     let stop = interrupter.clone();
     signals::on_first(move || stop.stop(Some("stopped by the user")))?;
@@ -32,14 +29,10 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
         };
         let mut samples = read_shards(&[shard])?.samples;
         samples.truncate(args.limit.unwrap_or(usize::MAX));
-        let bar = ProgressBar::new(samples.len() as u64).with_prefix("measuring");
-        let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
-        bar.set_style(ProgressStyle::with_template(template)?);
         let begun = Instant::now();
-        let progress = |done: usize| bar.set_position(done as u64);
+        let pictures = samples.len();
         let questions = model.questions(samples, BATCH);
-        let evaluation = evaluate(&model.aki, &questions, &interrupter, progress);
-        bar.finish_and_clear();
+        let evaluation = evaluate("measuring", &model.aki, &questions, pictures, &interrupter);
         let Some(evaluation) = evaluation? else {
             return Ok(Done::Interrupted);
         };

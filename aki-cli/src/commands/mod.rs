@@ -20,13 +20,15 @@ mod session;
 mod train;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aki_model::AkiConfig;
+use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 
-use crate::args::{Args, BenchCommand, Command, InspectCommand};
+use crate::args::{Args, BenchCommand, Command, Dtype, InspectCommand};
+use crate::device::DeviceChoice;
 
 /// How a command ended.
 pub enum Done {
@@ -111,6 +113,21 @@ pub fn run(args: Args) -> Result<Done> {
         }
     }
     Ok(Done::Finished)
+}
+
+/// A model where `device` says, and what that is called.
+fn open_model(
+    model: &Path,
+    dtype: Option<Dtype>,
+    chat_template: bool,
+    device: DeviceChoice,
+) -> Result<(ModelFolder, String)> {
+    let (device, name) = device.open()?;
+    let mut model = ModelFolder::load(model, dtype.map(Into::into), &device)?;
+    if chat_template {
+        model.use_chat_template()?;
+    }
+    Ok((model, name))
 }
 
 /// The run file, or the built-in one.

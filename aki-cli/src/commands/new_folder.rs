@@ -1,8 +1,8 @@
 //! A model folder in the making.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use aki_train::files::{folder_of, sync_folder_of};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl NewFolder {
     }
 
     pub fn begin(out: &Path) -> Result<Self> {
-        let parent = parent(out);
+        let parent = folder_of(out);
         std::fs::create_dir_all(parent)
             .with_context(|| format!("cannot create {}", parent.display()))?;
         let partial = tempfile::Builder::new()
@@ -67,18 +67,6 @@ impl NewFolder {
         }
         let cannot = || format!("cannot write {}", out.display());
         std::fs::rename(self.partial.keep(), out).with_context(cannot)?;
-        // The name is there only once the folder that has it is; Windows cannot open folders.
-        if cfg!(unix) {
-            let synced = File::open(parent(out)).and_then(|folder| folder.sync_all());
-            synced.with_context(cannot)?;
-        }
-        Ok(())
-    }
-}
-
-fn parent(out: &Path) -> &Path {
-    match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+        sync_folder_of(out).with_context(cannot)
     }
 }

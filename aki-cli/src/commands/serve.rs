@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Done;
+use super::{Done, open_model};
 use crate::args::ServeArgs;
 use crate::serve::{self, Settings};
 
@@ -15,11 +14,7 @@ const KEY: &str = "AKI_API_KEY";
 
 pub fn run(args: ServeArgs) -> Result<Done> {
     let key = key(args.api_key_file.as_deref())?;
-    let (device, _) = args.device.open()?;
-    let mut model = ModelFolder::load(&args.model, args.dtype.map(Into::into), &device)?;
-    if args.chat_template {
-        model.use_chat_template()?;
-    }
+    let (model, _) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
     // A tokenizer without tags for turns is told now, and not to every client.
     model.prompt("?", &[])?;
     let settings = Settings {

@@ -10,6 +10,7 @@ use aki_train::answer::AnswerText;
 use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, ensure};
 
+use super::open_model;
 use crate::args::ModelArgs;
 
 /// A model, pictures, and how answers are drawn.
@@ -74,11 +75,7 @@ impl Session {
         };
         let pictures = args.image.iter().map(|file| open(file));
         let pictures = pictures.collect::<Result<_, _>>()?;
-        let (device, name) = args.device.open()?;
-        let mut model = ModelFolder::load(&args.model, args.dtype.map(Into::into), &device)?;
-        if args.chat_template {
-            model.use_chat_template()?;
-        }
+        let (model, device) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
         let sampling = Sampling {
             repetition_penalty: args.repetition_penalty,
             temperature: args.temperature,
@@ -89,7 +86,7 @@ impl Session {
         };
         Ok(Self {
             model,
-            device: name,
+            device,
             pictures,
             open,
             sampling,
@@ -108,9 +105,7 @@ impl Session {
     ///
     /// If there is no room for one.
     pub fn room(&self, len: usize) -> Result<usize> {
-        let room = self
-            .longest()
-            .map_or(usize::MAX, |longest| longest.saturating_sub(len));
+        let room = self.model.room(len);
         ensure!(
             room > 0,
             "the prompt fills the model: it takes {len} tokens and no more"
@@ -139,13 +134,6 @@ impl Session {
         };
         let started = Instant::now();
         let (mut first, mut fault) = (None, None);
-        // Some tokenizers begin every word with its blank; on a line of its own the first is idle.
-        let mut begun = false;
-        let mut say = |new: &str| {
-            let new = if begun { new } else { new.trim_start() };
-            begun |= !new.is_empty();
-            said(new)
-        };
         let mut samplers = [Sampler::new(self.sampling.clone())];
         let generation = generate(
             &self.model.aki,
@@ -155,7 +143,7 @@ impl Session {
             |_, id| {
                 first.get_or_insert_with(|| started.elapsed());
                 let going_on = text.push(id).map_err(anyhow::Error::from);
-                match going_on.and_then(|new| Ok(say(new)?)) {
+                match going_on.and_then(|new| Ok(said(new)?)) {
                     Ok(going_on) => going_on && !text.stopped(),
                     Err(error) => {
                         fault = Some(error);
@@ -167,7 +155,7 @@ impl Session {
         if let Some(error) = fault {
             return Err(error);
         }
-        say(text.finish()?)?;
+        said(text.finish()?)?;
         let generated = generation.answers.into_iter().next();
         Ok(Answered {
             generated: generated.context("one prompt has one answer")?,

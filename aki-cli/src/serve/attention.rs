@@ -37,20 +37,16 @@ pub async fn attention(
     extract::State(state): extract::State<State>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let settings = &state.settings;
-    let bytes = body::read(request, settings.max_body, settings.patience).await?;
-    let shared = state.clone();
-    let look = move |model: &ModelFolder, cancel: &Cancel| {
-        Look::parse(&bytes, &shared.limits())?.response(model, cancel)
-    };
-    Ok(Json(state.worker.ask(look).await??))
+    let look = body::parsed(&state, request, Look::parse).await?;
+    let response = state
+        .worker
+        .ask(move |model, cancel| look.response(model, cancel));
+    Ok(Json(response.await??))
 }
 
 impl Look {
     fn parse(body: &[u8], limits: &Limits) -> Result<Self, ApiError> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| ApiError::bad(format!("the body is not JSON: {error}")))?;
-        let mut fields = Fields::new(value, "")?;
+        let mut fields = Fields::of_body(body)?;
         let policy = match fields.text("policy")?.as_deref() {
             Some("mma") => Policy::Mma,
             Some("causal") => Policy::Causal,
@@ -104,11 +100,9 @@ impl Look {
         cancel: &Cancel,
     ) -> Result<String, ApiError> {
         let prompt = model.conversation_under(self.policy, &self.messages, pictures)?;
-        let longest = model.config.model.language.max_position_embeddings;
-        let room = longest.map_or(MOST_TOKENS, |longest| longest - prompt.input_ids.len());
         let options = GenerateOptions {
             stop: model.tokenizer.special().stops(),
-            max_new_tokens: room.min(MOST_TOKENS),
+            max_new_tokens: model.room(prompt.input_ids.len()).min(MOST_TOKENS),
             ..GenerateOptions::default()
         };
         let mut sampler = [Sampler::new(Sampling::default())];

@@ -6,11 +6,31 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use futures_util::StreamExt;
 
-use super::ApiError;
+use super::{ApiError, Limits, State};
 
 /// Of a body that is too large so many bytes more are read and thrown away: many clients look for an answer
 /// only when they have sent all.
 const DRAINED: usize = 1 << 27;
+
+/// What a request's body asks for.
+///
+/// # Errors
+///
+/// As [`read`], and what `parse` says.
+pub async fn parsed<T: Send + 'static>(
+    state: &State,
+    request: Request,
+    parse: fn(&[u8], &Limits) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let settings = &state.settings;
+    let bytes = read(request, settings.max_body, settings.patience).await?;
+    let state = state.clone();
+    // Megabytes of JSON and base64 take a while.
+    let parsed = tokio::task::spawn_blocking(move || parse(&bytes, &state.limits()));
+    parsed
+        .await
+        .map_err(|_| ApiError::internal("the request cannot be read; the server's log says how"))?
+}
 
 /// The body of a request.
 ///

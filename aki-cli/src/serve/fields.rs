@@ -14,6 +14,17 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// The members of a request's body.
+    ///
+    /// # Errors
+    ///
+    /// 400 if it is no JSON object.
+    pub fn of_body(body: &[u8]) -> Result<Self, ApiError> {
+        let value = serde_json::from_slice(body)
+            .map_err(|error| ApiError::bad(format!("the body is not JSON: {error}")))?;
+        Self::new(value, "")
+    }
+
     /// The members of an object.
     ///
     /// # Errors

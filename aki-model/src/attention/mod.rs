@@ -22,7 +22,7 @@
 
 mod cache;
 #[cfg(feature = "cube")]
-mod cube;
+pub(crate) mod cube;
 mod engine;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;

@@ -335,7 +335,8 @@ fn step(aki: &Aki, rows: &mut [Row], cache: &mut KvCache, device: &Device) -> Te
     aki.forward(x_btd, &layout, Some(cache))
 }
 
-fn tensor(ids: &[u32], shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
+/// Token ids as the network takes them.
+pub(crate) fn tensor(ids: &[u32], shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     Tensor::from_data(TensorData::new(ids, shape), device)
 }

@@ -4,6 +4,7 @@ mod decode;
 mod logprobs;
 mod sampler;
 
+pub(crate) use decode::tensor;
 pub use decode::{Answer, Ended, GenerateOptions, Generation, Prompt, generate, generate_scored};
 pub use logprobs::Logprobs;
 pub use sampler::{Sampler, Sampling};

@@ -22,7 +22,7 @@ use burn::tensor::Tensor;
 
 pub(crate) use layer::{Linear, Matrix};
 pub use packed::Bits;
-pub(crate) use packed::{BLOCK, PackedMatrix};
+pub(crate) use packed::{BLOCK, PackedMatrix, pack, unpack_rows};
 
 /// Applies a layer; [`project`] with its weight and bias.
 ///

@@ -17,7 +17,7 @@ use super::fit::check;
 use super::names::PACKED;
 use super::quantization::Quantization;
 use crate::AkiConfig;
-use crate::linear::{Bits, PackedMatrix};
+use crate::linear::{Bits, unpack_rows};
 
 /// The file of all weights, where there is one.
 pub const SINGLE: &str = "model.safetensors";
@@ -209,10 +209,9 @@ impl Stored {
             Place::Packed(words, bits) => {
                 let words = words.bytes()?;
                 let words = words.as_chunks::<4>().0.iter();
-                let words = words.map(|bytes| i32::from_le_bytes(*bytes)).collect();
-                let packed = PackedMatrix::of_words(words, self.shape[1], *bits);
-                let numbers = packed.rows().into_iter().flat_map(f32::to_le_bytes);
-                Ok(Bytes::Read(numbers.collect()))
+                let words: Vec<i32> = words.map(|bytes| i32::from_le_bytes(*bytes)).collect();
+                let numbers = unpack_rows(&words, self.shape[1], *bits).into_iter();
+                Ok(Bytes::Read(numbers.flat_map(f32::to_le_bytes).collect()))
             }
         }
     }

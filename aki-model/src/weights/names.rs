@@ -2,7 +2,7 @@
 //! what differs stands here, for reading and for writing.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 /// `(ours, the checkpoint's)`, for names that begin like this; `{}` stands for a layer number.
 const RENAMED: [(&str, &str); 4] = [
@@ -94,6 +94,12 @@ impl Parameter {
     /// How many numbers it has; of a packed matrix, words.
     pub fn len(&self) -> usize {
         self.shape().iter().product()
+    }
+
+    /// Bytes it takes with its numbers in `dtype`; packed words stay what they are.
+    pub fn bytes(&self, dtype: DType) -> usize {
+        let held = if self.packed { DType::I32 } else { dtype };
+        self.len() * held.size()
     }
 
     /// Whether it has no numbers.

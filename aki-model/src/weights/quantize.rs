@@ -14,7 +14,7 @@ use super::names::packed_name;
 use super::quantization::Quantization;
 use super::save::{Outgoing, write_folder};
 use crate::AkiConfig;
-use crate::linear::{Bits, PackedMatrix};
+use crate::linear::{Bits, pack, unpack_rows};
 
 /// Numbers that are packed at a time: 16 MB of them in f32.
 const CHUNK: usize = 1 << 22;
@@ -187,8 +187,8 @@ impl<'a> Matrix<'a> {
                 stored.cast_onto(&mut numbers, rows, DType::F32);
                 let numbers = numbers.as_chunks::<4>().0.iter();
                 let numbers: Vec<f32> = numbers.map(|bytes| f32::from_le_bytes(*bytes)).collect();
-                let packed = PackedMatrix::of_rows(numbers.clone(), from, bits);
-                let [differences, size] = differences(&numbers, &packed.rows());
+                let packed = pack(&numbers, from, bits);
+                let [differences, size] = differences(&numbers, &unpack_rows(&packed, from, bits));
                 if !(differences + size).is_finite() {
                     let reason = format!("numbers of {words} would not be finite");
                     return Err(fault(path, reason));
@@ -196,7 +196,7 @@ impl<'a> Matrix<'a> {
                 let mut squares = squares.lock().unwrap_or_else(PoisonError::into_inner);
                 squares[part].0 += differences;
                 squares[part].1 += size;
-                out.extend(packed.words().into_iter().flat_map(i32::to_le_bytes));
+                out.extend(packed.into_iter().flat_map(i32::to_le_bytes));
             }
             Ok(out)
         };

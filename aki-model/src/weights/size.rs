@@ -37,7 +37,7 @@ fn check_largest(
 ) -> Result<(), WeightsError> {
     let sized = wanted.iter().map(|parameter| {
         let dtype = dtype_of(parameter, checkpoint, dtype);
-        ((parameter.len() * dtype.size()) as u64, dtype, parameter)
+        (parameter.bytes(dtype) as u64, dtype, parameter)
     });
     let Some((bytes, dtype, largest)) = sized.max_by_key(|(bytes, ..)| *bytes) else {
         return Ok(());

@@ -133,6 +133,12 @@ impl ModelFolder {
         }
     }
 
+    /// Tokens that may follow a text of `len` tokens.
+    pub fn room(&self, len: usize) -> usize {
+        let longest = self.config.model.language.max_position_embeddings;
+        longest.map_or(usize::MAX, |longest| longest.saturating_sub(len))
+    }
+
     /// Pictures as the vision tower takes them, `[pictures, 3, image_size, image_size]`.
     fn pixels(&self, pictures: &[&Picture]) -> Option<Tensor<4>> {
         if pictures.is_empty() {

@@ -7,7 +7,6 @@ use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
 use aki_model::weights::{self, WeightsError};
 use burn::module::Module;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Outcome, Run};
 use crate::TrainError;
@@ -95,12 +94,8 @@ impl Run<'_> {
         let (batch, items) = (self.config.evaluation.batch, samples.len());
         let policy = self.final_policy();
         let loader = self.loader(stage, target, policy, samples, None, batch);
-        let bar = ProgressBar::new(items as u64).with_prefix(what.to_owned());
-        let template = "{prefix:>10} {wide_bar:.cyan/dim} {pos}/{len} pictures  {eta:>4} left";
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is well-formed"));
-        let progress = |done: usize| bar.set_position(done as u64);
-        let evaluation = evaluate(aki, &loader, &self.options.interrupter, progress);
-        bar.finish_and_clear();
+        let interrupter = &self.options.interrupter;
+        let evaluation = evaluate(what, aki, &loader, items, interrupter);
         Ok(evaluation?.map(|evaluation| evaluation.accuracy))
     }
 

@@ -5,15 +5,12 @@ use std::process::Command;
 use serde_json::json;
 
 use super::server::{Server, question, until};
+use crate::python;
 use crate::support::{Workplace, repository};
 
 #[test]
 fn the_official_client_is_answered() {
-    let import = Command::new("python3")
-        .args(["-c", "import openai"])
-        .output();
-    if !import.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: python3 has no openai; pip install openai==3.57.0");
+    if python::lacks("openai", "3.57.0") {
         return;
     }
     let place = Workplace::new();

@@ -35,7 +35,7 @@ impl Server {
         command.args(["serve", "-m", "run", "--device", "cpu"]);
         command.args(["--addr", "127.0.0.1:0"]).args(args);
         command.envs(environment.iter().copied());
-        let mut running = Workplace::started(command, Stdio::null());
+        let mut running = Running::start(command, Stdio::null());
         let line = running.first_line();
         let port = line.strip_prefix("serving run on http://127.0.0.1:");
         let port = port.and_then(|port| port.parse().ok()).expect("a port");

@@ -117,10 +117,7 @@ fn read_a_token(config: &AkiConfig, held: &[Parameter], dtype: DType) -> (usize,
     };
     let plain = config.parameters();
     let weights = plain.iter().filter(is_read).map(Parameter::len);
-    let bytes = held.iter().filter(is_read).map(|parameter| {
-        let number = if parameter.packed { DType::I32 } else { dtype };
-        parameter.len() * number.size()
-    });
+    let bytes = held.iter().filter(is_read).map(|it| it.bytes(dtype));
     (weights.sum(), bytes.sum())
 }
 

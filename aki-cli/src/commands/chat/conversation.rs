@@ -1,11 +1,12 @@
 //! What was said and shown so far.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aki_data::{Message, Picture, Role};
 use aki_model::generate::Prompt;
+use aki_train::files::{folder_of, write_new, write_whole};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
@@ -168,37 +169,21 @@ impl Conversation {
             }
             _ => bail!("{} ends neither in .jsonl nor in .json", file.display()),
         };
-        let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder_of(file);
         ensure!(
             folder.is_dir(),
             "no folder {} to write the conversation to",
             folder.display()
         );
-        let what = || format!("cannot write {}", file.display());
-        let mut builder = tempfile::Builder::new();
-        // As any file the user writes; temporary files are private by default.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temporary = builder.tempfile_in(folder);
-        let mut temporary = temporary.with_context(what)?;
-        temporary.write_all(text.as_bytes()).with_context(what)?;
-        temporary.as_file().sync_all().with_context(what)?;
-        let kept = match replace {
-            true => temporary.persist(file),
-            false => temporary.persist_noclobber(file),
-        };
-        match kept {
-            Err(fault) if fault.error.kind() == ErrorKind::AlreadyExists => {
+        let write = if replace { write_whole } else { write_new };
+        match write(file, text.as_bytes()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 bail!(
                     "{0} is there already; :save! {0} replaces it",
                     file.display()
                 )
             }
-            kept => kept
-                .map(drop)
-                .map_err(|fault| fault.error)
-                .with_context(what),
+            written => written.with_context(|| format!("cannot write {}", file.display())),
         }
     }
 }

@@ -8,6 +8,7 @@ use aki_model::AkiConfig;
 use aki_model::weights::{Bits, Parameter, Quantization, check};
 use aki_train::folder::{FolderConfig, find};
 use anyhow::Result;
+use burn::tensor::DType;
 use serde::Serialize;
 
 use super::machine::Memory;
@@ -59,10 +60,10 @@ pub fn presets(memory: Option<&Memory>) -> Vec<Fit> {
         let parameters = config.parameters();
         let packed = |bits| config.packed_parameters(&Quantization::new(bits));
         let sizes = [
-            ("f32", bytes(&parameters, 4)),
-            ("f16 or bf16", bytes(&parameters, 2)),
-            ("8 bits", bytes(&packed(Bits::Eight), 2)),
-            ("4 bits", bytes(&packed(Bits::Four), 2)),
+            ("f32", bytes(&parameters, DType::F32)),
+            ("f16 or bf16", bytes(&parameters, DType::F16)),
+            ("8 bits", bytes(&packed(Bits::Eight), DType::F16)),
+            ("4 bits", bytes(&packed(Bits::Four), DType::F16)),
         ];
         let types = sizes.map(|(name, bytes)| TypeFit {
             name,
@@ -78,10 +79,9 @@ pub fn presets(memory: Option<&Memory>) -> Vec<Fit> {
     AkiConfig::PRESETS.into_iter().filter_map(fit).collect()
 }
 
-/// Bytes of weights, with `size` bytes a number where they are not packed into words of 32 bits.
-fn bytes(parameters: &[Parameter], size: usize) -> u64 {
-    let of = |it: &Parameter| it.len() * if it.packed { 4 } else { size };
-    parameters.iter().map(|it| of(it) as u64).sum()
+/// Bytes of weights, in `dtype` where they are not packed.
+fn bytes(parameters: &[Parameter], dtype: DType) -> u64 {
+    parameters.iter().map(|it| it.bytes(dtype) as u64).sum()
 }
 
 fn fits(bytes: u64, memory: Option<&Memory>) -> Option<bool> {
@@ -185,9 +185,9 @@ mod tests {
     #[test]
     fn the_large_model_in_four_bits_is_a_laptops() {
         let config = AkiConfig::preset("aki-4b").unwrap();
-        assert_eq!(bytes(&config.parameters(), 4), 4 * 4_330_957_954);
+        assert_eq!(bytes(&config.parameters(), DType::F32), 4 * 4_330_957_954);
         let packed = config.packed_parameters(&Quantization::new(Bits::Four));
-        assert!((2_400_000_000..3_000_000_000).contains(&bytes(&packed, 2)));
+        assert!((2_400_000_000..3_000_000_000).contains(&bytes(&packed, DType::F16)));
     }
 
     #[test]

@@ -122,13 +122,11 @@ fn prompt(model: &ModelFolder, request: &ChatRequest) -> Result<(Prompt, usize),
         error => error.into(),
     })?;
     let len = prompt.input_ids.len();
-    let longest = model.config.model.language.max_position_embeddings;
-    let room = longest.map_or(usize::MAX, |longest| longest - len);
-    match room {
+    match model.room(len) {
         0 => Err(too_long(format!(
             "the prompt has {len} tokens, which fills the model"
         ))),
-        _ => Ok((prompt, room.min(request.max_tokens))),
+        room => Ok((prompt, room.min(request.max_tokens))),
     }
 }
 
@@ -159,7 +157,6 @@ fn make(
         .map(|number| Choice {
             number,
             text: AnswerText::new(tokenizer, &request.stop),
-            begun: false,
             tokens: Vec::new(),
         })
         .collect();
@@ -210,8 +207,6 @@ fn make(
 struct Choice<'a> {
     number: usize,
     text: AnswerText<'a>,
-    /// Some tokenizers begin every word with its blank; that of the first is no part of an answer.
-    begun: bool,
     /// Tokens whose text is not certain yet.
     tokens: Vec<Token>,
 }
@@ -219,26 +214,24 @@ struct Choice<'a> {
 impl Choice<'_> {
     fn push(&mut self, id: u32, events: &Events) -> Result<(), DataError> {
         let new = self.text.push(id)?.to_owned();
-        self.say(&new, events);
+        self.say(new, events);
         Ok(())
     }
 
-    fn say(&mut self, new: &str, events: &Events) {
-        let text = if self.begun { new } else { new.trim_start() };
+    fn say(&mut self, text: String, events: &Events) {
         if text.is_empty() {
             return;
         }
-        self.begun = true;
         events.send(Ok(Event::Text {
             choice: self.number,
-            text: text.to_owned(),
+            text,
             tokens: std::mem::take(&mut self.tokens),
         }));
     }
 
     fn end(&mut self, ended: Ended, events: &Events) -> Result<(), DataError> {
         let rest = self.text.finish()?.to_owned();
-        self.say(&rest, events);
+        self.say(rest, events);
         // Those of a stop string are no part of the answer.
         if !self.text.stopped() && !self.tokens.is_empty() {
             events.send(Ok(Event::Text {

@@ -24,15 +24,7 @@ pub async fn completions(
     Extension(record): Extension<Arc<Record>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let settings = &state.settings;
-    let bytes = body::read(request, settings.max_body, settings.patience).await?;
-    let of_request = state.clone();
-    // Megabytes of JSON and base64 take a while.
-    let parsed =
-        tokio::task::spawn_blocking(move || ChatRequest::parse(&bytes, &of_request.limits()));
-    let request = parsed.await.map_err(|_| {
-        ApiError::internal("the request cannot be read; the server's log says how")
-    })??;
+    let request = body::parsed(&state, request, ChatRequest::parse).await?;
     let head = Head::new(&state, &request);
     let streams = request.stream;
     let (mut events, ticket) = begin(&state, &record, request)?;

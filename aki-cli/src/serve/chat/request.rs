@@ -72,9 +72,7 @@ impl ChatRequest {
     ///
     /// 400 if it is no JSON, or asks for what cannot be, and 404 if it asks for another model.
     pub fn parse(body: &[u8], limits: &Limits) -> Result<Self, ApiError> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| ApiError::bad(format!("the body is not JSON: {error}")))?;
-        let mut fields = Fields::new(value, "")?;
+        let mut fields = Fields::of_body(body)?;
         let model = fields.text("model")?;
         let model = model.ok_or_else(|| ApiError::param("model", "model is missing"))?;
         models::check(limits.id, &model)?;

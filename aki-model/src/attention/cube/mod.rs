@@ -280,7 +280,7 @@ fn shapes(q: &CubeTensor, k: &CubeTensor, layout: &CubeTensor) -> Shapes {
 }
 
 /// An uninitialised tensor where `like` lives.
-fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
+pub(crate) fn empty(like: &CubeTensor, shape: Shape, dtype: DType) -> CubeTensor {
     let handle = like.client.empty(shape.num_elements() * dtype.size());
     CubeTensor::new_contiguous(
         like.client.clone(),

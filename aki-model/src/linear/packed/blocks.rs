@@ -115,6 +115,23 @@ fn pack_block(numbers: &[f32; BLOCK], bits: Bits, words: &mut [i32]) -> bf16 {
     scale
 }
 
+/// The numbers of rows that [`pack`] packed.
+///
+/// # Panics
+///
+/// If the last row is not whole.
+pub fn unpack_rows(words: &[i32], from: usize, bits: Bits) -> Vec<f32> {
+    let line = bits.words(from);
+    assert_eq!(words.len() % line, 0, "a row is {line} words");
+    let mut numbers = Vec::with_capacity(words.len() / line * from);
+    let mut whole = vec![0.0; from.next_multiple_of(BLOCK)];
+    for row in words.chunks_exact(line) {
+        unpack(&mut whole, row, 0, bits);
+        numbers.extend_from_slice(&whole[..from]);
+    }
+    numbers
+}
+
 /// The numbers of whole blocks of a row from a block on, as many as there is room for.
 ///
 /// Inlined, so that it is compiled for the vectors of who calls it.

@@ -15,6 +15,7 @@ use cubecl::prelude::*;
 
 use super::blocks::{BLOCK, Bits};
 use super::ops::PackedOps;
+use crate::attention::cube::empty;
 
 impl PackedOps for CubeBackend {
     fn packed_product(x: CubeTensor, words: CubeTensor, bits: Bits, turned: bool) -> CubeTensor {
@@ -27,9 +28,7 @@ impl PackedOps for CubeBackend {
         let blocks = bits.blocks(line);
         let shape = Shape::new([height, blocks * BLOCK]);
         let client = words.client.clone();
-        let handle = client.empty(shape.num_elements() * x.dtype.size());
-        let (device, dtype) = (words.device.clone(), x.dtype);
-        let matrix = CubeTensor::new_contiguous(client.clone(), device, shape, handle, dtype);
+        let matrix = empty(&words, shape, x.dtype);
         // A unit has a word of numbers.
         let units = height * blocks * bits.count();
         let cube = CubeDim::new_1d(256);
@@ -41,7 +40,7 @@ impl PackedOps for CubeBackend {
             matrix.clone().into_buffer_arg(),
             bits.count(),
             blocks,
-            dtype_to_storage_type(dtype),
+            dtype_to_storage_type(x.dtype),
         );
         let matrix = match turned {
             true => matrix,
@@ -54,11 +53,8 @@ impl PackedOps for CubeBackend {
 /// `x M^T` for at most [`decode::ROWS`] rows of `x`.
 fn few_rows(x: CubeTensor, words: CubeTensor, bits: Bits) -> CubeTensor {
     let ([rows, _], [to, line]) = (x.shape().dims(), words.shape().dims());
-    let shape = Shape::new([rows, to]);
-    let client = x.client.clone();
-    let handle = client.empty(shape.num_elements() * x.dtype.size());
-    let (device, dtype) = (x.device.clone(), x.dtype);
-    let y = CubeTensor::new_contiguous(client.clone(), device, shape, handle, dtype);
+    let (client, dtype) = (x.client.clone(), x.dtype);
+    let y = empty(&x, Shape::new([rows, to]), dtype);
     let cube = CubeDim::new_2d(decode::UNITS_X as u32, decode::UNITS_Y as u32);
     let units = to.div_ceil(decode::OUTPUTS) * decode::UNITS_X;
     decode::product::launch(
@@ -79,6 +75,13 @@ fn few_rows(x: CubeTensor, words: CubeTensor, bits: Bits) -> CubeTensor {
     y
 }
 
+/// The scale of a block of a row whose scales begin at a word: bf16, which is the upper half of f32.
+#[cube]
+fn scale(words: &[i32], scales: usize, block: usize) -> f32 {
+    let two = u32::cast_from(words[scales + block / 2]);
+    f32::reinterpret((two >> ((block % 2 * 16) as u32)) << 16)
+}
+
 /// A word a unit; see [`super::blocks`].
 #[cube(launch)]
 fn unpack<F: Float>(
@@ -94,9 +97,7 @@ fn unpack<F: Float>(
     if first < numbers.len() {
         let row = word / comptime!(blocks * bits) * comptime!(blocks * bits + blocks.div_ceil(2));
         let within = word % comptime!(blocks * bits);
-        let block = within / bits;
-        let scales = u32::cast_from(words[row + comptime!(blocks * bits) + block / 2]);
-        let scale = f32::reinterpret((scales >> ((block % 2 * 16) as u32)) << 16);
+        let scale = scale(words, row + comptime!(blocks * bits), within / bits);
         let packed = u32::cast_from(words[row + within]);
         #[unroll]
         for index in 0..in_word {

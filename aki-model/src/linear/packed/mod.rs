@@ -14,7 +14,6 @@ mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 mod ops;
-mod rows;
 mod scale;
 #[cfg(feature = "flex")]
 mod vector;
@@ -23,7 +22,7 @@ use burn::backend::Dispatch;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
-pub use blocks::{BLOCK, Bits};
+pub use blocks::{BLOCK, Bits, pack, unpack_rows};
 pub use ops::PackedOps;
 
 /// A frozen matrix `[from, to]`, packed. The blocks lie along `from`.
@@ -102,15 +101,9 @@ impl PackedMatrix {
     pub fn unpacked(&self) -> Tensor<2> {
         let words = self.words.val();
         let device = words.device();
-        let ([to, line], from) = (words.dims(), self.from);
+        let ([to, _], from) = (words.dims(), self.from);
         let words: Vec<i32> = words.inner().into_data().iter::<i32>().collect();
-        let mut numbers = Vec::with_capacity(to * from);
-        let mut whole = vec![0.0; from.next_multiple_of(BLOCK)];
-        for row in words.chunks_exact(line) {
-            blocks::unpack(&mut whole, row, 0, self.bits);
-            numbers.extend_from_slice(&whole[..from]);
-        }
-        let data = TensorData::new(numbers, [to, from]);
+        let data = TensorData::new(unpack_rows(&words, from, self.bits), [to, from]);
         Tensor::<2>::from_data(data, (&device, DType::F32)).transpose()
     }
 }
@@ -121,7 +114,7 @@ fn words(weight: &Tensor<2>, bits: Bits, device: &Device) -> Tensor<2, Int> {
     let weight = weight.clone().inner().transpose();
     let numbers = weight.cast(FloatDType::F32).into_data();
     let numbers: Vec<f32> = numbers.iter::<f32>().collect();
-    let words = TensorData::new(blocks::pack(&numbers, from, bits), [to, bits.words(from)]);
+    let words = TensorData::new(pack(&numbers, from, bits), [to, bits.words(from)]);
     Tensor::from_data(words, (device, DType::I32))
 }
 

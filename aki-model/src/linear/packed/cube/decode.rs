@@ -11,6 +11,7 @@
 use cubecl::prelude::*;
 
 use super::super::blocks::BLOCK;
+use super::scale;
 
 /// Rows of `x` at most. With more, each number is used often enough to unpack it once for all.
 pub const ROWS: usize = 8;
@@ -67,8 +68,7 @@ pub fn product<F: Float, N: Size>(
         for output in 0..OUTPUTS {
             // Past the end it is the last row once more, which nobody writes.
             let row_start = min(first + output, to - 1) * line;
-            let scales = u32::cast_from(words[row_start + row_words + block / 2]);
-            let scale = f32::reinterpret((scales >> ((block % 2 * 16) as u32)) << 16);
+            let scale = scale(words, row_start + row_words, block);
             let packed = u32::cast_from(words[row_start + word]);
             let mut stored = Array::<Vector<f32, N>>::new(quads);
             #[unroll]
