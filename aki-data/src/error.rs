@@ -72,6 +72,17 @@ pub enum DataError {
         reason: String,
     },
 
+    /// A benchmark's file is not what it should be.
+    #[error("cannot use the benchmark {}: {place}: {reason}", path.display())]
+    Benchmark {
+        /// The file or its folder.
+        path: PathBuf,
+        /// Row and column, or what else of it.
+        place: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+
     /// A shard is cut off or damaged.
     #[error(
         "damaged tar shard {} ({}): {reason}; copy or download it again",

@@ -25,6 +25,7 @@
 
 pub mod augment;
 pub mod batch;
+pub mod benchmark;
 pub mod datasets;
 pub mod error;
 mod fingerprint;
@@ -32,6 +33,7 @@ pub mod image;
 pub mod mixture;
 pub mod order;
 pub mod pretraining;
+pub mod scenes;
 pub mod shards;
 pub mod sources;
 pub mod stream;
@@ -45,6 +47,6 @@ pub use self::image::Picture;
 pub use self::order::{Order, item_rng};
 pub use self::shards::{Sample, ShardContents, SkipReason, Skipped, Turn, read_shards};
 pub use self::text::{
-    ChatTemplate, IGNORE, Message, Piece, Role, Roles, Sequence, SpecialTokens, Template,
-    TextStream, Tokenizer,
+    ChatTemplate, IGNORE, Message, PictureOrder, Piece, Role, Roles, Sequence, SpecialTokens,
+    Template, TextStream, Tokenizer,
 };

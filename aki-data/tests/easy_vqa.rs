@@ -72,6 +72,7 @@ fn one_training_text_has_these_ids() {
     let tokenizer = tokenizer();
     let template = Template {
         system: "Answer the question about the picture.".to_owned(),
+        ..Template::default()
     };
     let sequence = template
         .training(&tokenizer, "what color is the circle?", "blue", Some(3))

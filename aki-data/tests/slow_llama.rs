@@ -146,6 +146,7 @@ fn pieces_give_what_the_whole_text_gives() {
     let marked = |text: &str| tokenizer.encode_marked(text).expect("ids");
     let template = Template {
         system: "A chat.".to_owned(),
+        ..Template::default()
     };
     let head = "<|system|>\nA chat.<|end|>\n<|user|>\n";
     let prompt = template
@@ -165,6 +166,7 @@ fn a_whole_training_text_is_what_its_parts_give() {
     let tokenizer = open("phi-3");
     let template = Template {
         system: "A chat.".to_owned(),
+        ..Template::default()
     };
     let text = "<|system|>\nA chat.<|end|>\n<|user|>\n<image>\nwhat?<|end|>\n<|assistant|>\nblue";
     let expected = template

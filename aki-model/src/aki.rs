@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::ops::Range;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::attention::{AttentionLayout, KvCache};
 use crate::config::AkiConfig;
@@ -143,6 +143,11 @@ impl Aki {
         self
     }
 
+    /// What its numbers are computed in.
+    pub fn dtype(&self) -> DType {
+        self.vision_encoder.dtype()
+    }
+
     /// Tokens of the longest text that counts as short, where the language model turns short and long
     /// texts by different angles (`LongRoPE`). A text that grows beyond it must be sent through the
     /// network anew: what was cached of it is of the short kind.
@@ -260,6 +265,18 @@ impl Aki {
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
         self.lang_model.forward(x_btd, layout, cache)
+    }
+
+    /// As [`Self::forward`]; none if `going_on` says no before one of the blocks.
+    pub(crate) fn forward_while(
+        &self,
+        x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+        cache: &mut KvCache,
+        going_on: &dyn Fn() -> bool,
+    ) -> Option<Tensor<3>> {
+        self.lang_model
+            .forward_while(x_btd, layout, Some(cache), going_on)
     }
 
     /// Logits of hidden states, `[tokens, hidden]` to `[tokens, vocabulary]`.

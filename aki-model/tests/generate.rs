@@ -4,7 +4,9 @@
 mod common;
 
 use aki_model::attention::{AttentionLayout, Document, Policy, RopeScaling};
-use aki_model::generate::{Ended, GenerateOptions, Prompt, Sampler, Sampling, generate};
+use aki_model::generate::{
+    Ended, GenerateOptions, Prompt, Sampler, Sampling, generate, generate_scored,
+};
 use aki_model::{Aki, AkiConfig, MediaSpan};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
@@ -373,6 +375,64 @@ fn each_row_draws_from_its_own_stream() {
             |_, _| true,
         );
         assert_eq!(alone.answers[0].token_ids, together.answers[at].token_ids);
+    }
+}
+
+#[test]
+fn several_answers_to_a_prompt_are_those_of_separate_calls() {
+    let device = Device::flex();
+    let aki = model(&device);
+    let prompts: Vec<Prompt> = cases()
+        .iter()
+        .map(|case| case.prompt(Policy::Mma, &device))
+        .collect();
+    let sampler = |seed| {
+        Sampler::new(Sampling {
+            temperature: 1.5,
+            seed,
+            ..Sampling::default()
+        })
+    };
+    let mut samplers: Vec<Sampler> = (0..9).map(sampler).collect();
+    let together = generate(&aki, &prompts, &mut samplers, &tokens(12), |_, _| true);
+    for at in 0..9 {
+        let alone = generate(
+            &aki,
+            &prompts[at / 3..=at / 3],
+            &mut [sampler(at as u64)],
+            &tokens(12),
+            |_, _| true,
+        );
+        assert_eq!(alone.answers[0].token_ids, together.answers[at].token_ids);
+    }
+}
+
+#[test]
+fn a_prompt_is_given_up_between_layers() {
+    let device = Device::flex();
+    let aki = model(&device);
+    let prompts = [cases()[1].prompt(Policy::Mma, &device)];
+    let mut samplers = greedy(2);
+    // Before the pictures and before each layer.
+    for most in 0..2 {
+        let asked = std::cell::Cell::new(0);
+        let going_on = || asked.replace(asked.get() + 1) < most;
+        let no_token = |_, _, _| -> bool { panic!("a token came") };
+        let options = tokens(3);
+        let given_up = generate_scored(
+            &aki,
+            &prompts,
+            &mut samplers,
+            &options,
+            None,
+            &going_on,
+            no_token,
+        );
+        assert_eq!(asked.get(), most + 1);
+        assert_eq!(given_up.answers.len(), 2);
+        for answer in given_up.answers {
+            assert_eq!((answer.ended, answer.token_ids), (Ended::Caller, vec![]));
+        }
     }
 }
 

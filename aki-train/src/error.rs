@@ -121,7 +121,7 @@ pub enum TrainError {
         keys: Vec<String>,
     },
     /// Another process trains in this folder.
-    #[error("{} is in use by another training process", path.display())]
+    #[error("{} is in use by another process", path.display())]
     InUse {
         /// The run folder.
         path: PathBuf,

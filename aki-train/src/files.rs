@@ -1,5 +1,6 @@
-//! Files that appear under their name only when they are whole.
+//! Files that appear under their name only when they are whole, and such as grow line by line.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -38,6 +39,29 @@ fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
+/// The lines of a file that grows line by line, less a last one that was torn when its process was killed.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn whole_lines(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path)?;
+    let last = bytes.iter().rposition(|&byte| byte == b'\n');
+    bytes.truncate(last.map_or(0, |last| last + 1));
+    Ok(bytes)
+}
+
+/// Opens such a file to add lines behind the whole ones, which have so many bytes.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn append_after(path: &Path, whole: usize) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.set_len(whole as u64)?;
+    Ok(file)
+}
+
 /// Has a file's or folder's new name on the disk: it is there only once the folder that has it is.
 ///
 /// # Errors
@@ -46,7 +70,7 @@ fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
 pub fn sync_folder_of(path: &Path) -> io::Result<()> {
     // Windows cannot open folders.
     if cfg!(unix) {
-        std::fs::File::open(folder_of(path))?.sync_all()?;
+        File::open(folder_of(path))?.sync_all()?;
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ fn a_run_that_another_process_trains_is_not_set_aside() {
     let mut running = place.start(&endless);
     running.until(|| place.path("run/metrics.jsonl").exists());
     let message = place.train_with(&["--fresh"], &endless).refused();
-    insta::assert_snapshot!(message, @"error: run is in use by another training process");
+    insta::assert_snapshot!(message, @"error: run is in use by another process");
     assert!(!place.path("run.old-1").exists());
     running.kill();
 }

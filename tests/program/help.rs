@@ -36,12 +36,13 @@ fn help_of_the_program() {
       doctor       What this machine has for aki: processor, GPUs, memory, and what is wrong
       convert      Write a checkpoint anew: other numbers, other shards, parts put together
       quantize     Write a model anew with its matrices in 8 or 4 bits a number
-      eval         Measure a model: the share of right answers, and the perplexity of the true ones
+      eval         Measure a model on benchmarks, or compare what two models came to
       inspect      Look at a model
       probe        Show what training would see of some samples: ids, labels, losses, gradients
       mask         Draw who may look at whom in a prompt
       bench        Time what the project is about
       data         Look at the data of a run, or pack data into shards
+      study        Train systems that differ in one thing, and compare them
       runs         Look at runs: list them, compare them, find their best checkpoints, remove old ones
       config       Look at run files
       completions  Print a shell's completion script

@@ -281,6 +281,6 @@ fn a_folder_in_use_is_left_to_who_uses_it() {
     let mut running = place.start(&endless);
     running.until(|| place.path("run/metrics.jsonl").exists());
     let message = place.train(&endless).refused();
-    insta::assert_snapshot!(message, @"error: run is in use by another training process");
+    insta::assert_snapshot!(message, @"error: run is in use by another process");
     running.kill();
 }

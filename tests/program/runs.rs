@@ -300,7 +300,7 @@ fn a_running_run_is_told_and_left_alone() {
     let message = place
         .aki(&["runs", "prune", "runs/one", "--keep", "1"])
         .refused();
-    insta::assert_snapshot!(message, @"error: runs/one is in use by another training process");
+    insta::assert_snapshot!(message, @"error: runs/one is in use by another process");
     running.kill();
     assert_eq!(listed(&place)[0]["state"], "stopped");
 }

@@ -39,6 +39,14 @@ const TINY: [&str; 16] = [
     "evaluation.examples=2",
 ];
 
+/// What makes a shipped run tiny.
+pub fn tiny() -> impl Iterator<Item = String> {
+    let stages = ["captions", "questions"]
+        .into_iter()
+        .flat_map(|stage| TINY_STAGE.map(|setting| format!("stage.{stage}.{setting}")));
+    TINY.into_iter().map(str::to_owned).chain(stages)
+}
+
 /// The repository.
 pub fn repository() -> PathBuf {
     // `..` is taken off, so that messages with paths read as a user's.
@@ -120,13 +128,9 @@ impl Workplace {
     pub fn training(&self, settings: &[&str]) -> Command {
         let mut command = command(self.folder.path());
         command.args(["train", &asset("configs/easy-vqa.toml"), "--device", "cpu"]);
-        let stages = ["captions", "questions"]
-            .into_iter()
-            .flat_map(|stage| TINY_STAGE.map(|setting| format!("stage.{stage}.{setting}")));
-        let tiny = TINY.into_iter().map(str::to_owned).chain(stages);
         let run_dir = std::iter::once("run_dir=run".to_owned());
         let settings = settings.iter().map(|&setting| setting.to_owned());
-        for setting in tiny.chain(run_dir).chain(settings) {
+        for setting in tiny().chain(run_dir).chain(settings) {
             command.args(["--set", &setting]);
         }
         command

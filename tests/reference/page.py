@@ -136,6 +136,19 @@ def conversation(browser, url, key, shots):
     # Another picture is another chat.
     it.pick(2)
     expect(page.locator("#log li")).to_have_count(0)
+    # Also while an answer is being made: that one is stopped.
+    it.ask(ENDLESS, tokens=100_000, wait=False)
+    it.pick(3)
+    expect(page.locator("#log li")).to_have_count(0)
+    expect(page.locator("#send")).to_be_enabled()
+    # An answer that is stopped before its first word gives the question back.
+    page.route("**/v1/chat/completions", lambda route: None)
+    page.fill("#question", "never answered")
+    page.press("#question", "Enter")
+    expect(page.locator("#log .waiting")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("#log li")).to_have_count(0)
+    expect(page.locator("#question")).to_have_value("never answered")
     page.set_input_files("#file", files=[{"name": "no.txt", "mimeType": "text/plain", "buffer": b"no"}])
     expect(page.locator("#error")).to_contain_text("A PNG, JPEG")
     it.shot(shots, "conversation.png")
@@ -186,6 +199,17 @@ def attention(browser, url, key, shots):
     assert it.ink("mma") > 1000 and it.ink("causal") > 1000
     assert unnamed(page) == [], unnamed(page)
     it.shot(shots, "attention.png", full_page=True)
+    # What was asked for another picture's chat is not drawn over this one.
+    held = []
+    page.route("**/api/attention", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("button", name="See the attention").last.click()
+    expect(page.locator("#log button").last).to_have_text("Looking …")
+    page.wait_for_timeout(200)
+    it.pick(2)
+    with page.expect_response(lambda reply: '"causal"' in (reply.request.post_data or "")):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(page.locator("#view")).to_be_hidden()
     it.close()
 
 

@@ -52,6 +52,12 @@ pub enum DataCommand {
     /// The very batches that training reads, and nothing else. The clock starts at the first, when the
     /// buffers that samples are drawn from are filled. scripts/bench-data puts Python's webdataset beside it.
     Bench(DataBench),
+    /// Make a data set of coloured shapes, with questions that alone say nothing of their answers
+    ///
+    /// OUT, which must be new or empty, gets train/00000.tar and test/00000.tar with pictures, captions and
+    /// questions, the tokenizer.json of their words, and sheet.svg, which shows some of them. The same seed
+    /// makes the same files; no scene is in train and in test, whatever their seeds.
+    Scenes(ScenesArgs),
     /// Pack conversations or captions and their pictures into tar shards
     ///
     /// IN has one JSON object a line, as a source of kind "jsonl", or with a "caption" in place of the
@@ -80,6 +86,24 @@ pub enum DataCommand {
         #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = share)]
         max_bad_share: f64,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ScenesArgs {
+    /// The folder of the data set
+    pub out: PathBuf,
+    /// Scenes to train on
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = count())]
+    pub samples: usize,
+    /// Scenes to test on
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    pub test: usize,
+    /// Another seed is another set
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// Questions of each scene, 1 to 7, all of different kinds
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub questions_per_scene: u8,
 }
 
 #[derive(Debug, clap::Args)]

@@ -9,6 +9,7 @@ mod plan;
 mod quantize;
 mod runs;
 mod serve;
+mod study;
 mod train;
 mod values;
 
@@ -19,13 +20,14 @@ use clap_complete::Shell;
 
 pub use bench::{BenchCommand, BenchEngine, BenchGenerate, BenchShape, BenchTrain};
 pub use convert::ConvertArgs;
-pub use data::{DataBench, DataCommand, RunArgs};
-pub use eval::{Benchmark, EvalArgs};
+pub use data::{DataBench, DataCommand, RunArgs, ScenesArgs};
+pub use eval::{EvalArgs, EvalCommand, JudgeArgs, Named};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use quantize::QuantizeArgs;
 pub use runs::{RunsArgs, RunsCommand};
 pub use serve::ServeArgs;
+pub use study::{StudyCommand, Table1Args};
 pub use train::TrainArgs;
 pub use values::{Dtype, PolicyArg, name_of};
 
@@ -139,7 +141,11 @@ pub enum Command {
     /// it. With 4 bits the decoder's blocks get them, and the language head, the vision tower and the
     /// resampler or projector 8. Embeddings, norms and biases stay as they are.
     Quantize(QuantizeArgs),
-    /// Measure a model: the share of right answers, and the perplexity of the true ones
+    /// Measure a model on benchmarks, or compare what two models came to
+    ///
+    /// easy-vqa is built in and takes no decoding: the share of right answers, and the perplexity of the true
+    /// ones. Of the others `--list` tells the files to put into --data. Answers are written as they come, and
+    /// the same command goes on where it was stopped. docs/evaluation.md tells the rest.
     Eval(EvalArgs),
     /// Look at a model
     Inspect {
@@ -207,6 +213,11 @@ pub enum Command {
     Data {
         #[command(subcommand)]
         command: DataCommand,
+    },
+    /// Train systems that differ in one thing, and compare them
+    Study {
+        #[command(subcommand)]
+        command: StudyCommand,
     },
     /// Look at runs: list them, compare them, find their best checkpoints, remove old ones
     ///

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use super::values::Dtype;
 use crate::device::DeviceChoice;
 
+/// Seconds that nobody waits for; clocks hold them.
+const YEAR: u64 = 31_536_000;
+
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
     /// A model folder, or a run folder
@@ -25,14 +28,20 @@ pub struct ServeArgs {
     /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
+    /// Turn pictures as their EXIF tags say; the model saw pictures as they are stored
+    #[arg(long)]
+    pub exif_orientation: bool,
     /// A file with the key that clients must send; or set `AKI_API_KEY`
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_tokens: u32,
+    /// Longest prompt, in tokens, those of pictures included; the model's own limit holds as well
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_prompt: u32,
     /// Seconds that an answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub time_limit: u64,
     /// Requests that may wait while an answer is made; more are refused with 429
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16))]
@@ -47,9 +56,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub connections: u16,
     /// Seconds that a request may take to come in: its head, then its body
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub patience: u64,
     /// Seconds that answers may go on when the server is asked to end
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=YEAR))]
     pub grace: u64,
 }

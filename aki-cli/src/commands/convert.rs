@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aki_data::Tokenizer;
+use aki_data::{PictureOrder, Tokenizer};
 use aki_model::AkiConfig;
 use aki_model::attention::Policy;
 use aki_model::language::LanguageConfig;
@@ -251,6 +251,7 @@ fn config(model: AkiConfig, tokenizer: &Tokenizer) -> FolderConfig {
         pad: tokenizer.special().pad,
         system: None,
         attention: Policy::Mma,
+        order: PictureOrder::ImageText,
         norm_mean: [0.5; 3],
         norm_std: [0.5; 3],
         quantization: None,

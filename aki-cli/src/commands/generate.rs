@@ -58,13 +58,19 @@ pub fn run(request: &Request) -> Result<()> {
         eprintln!("warning: the answer may have {room} tokens, since the model takes no more");
     }
     let mut out = std::io::stdout();
-    let answer = session.answer(prompt, &ends, request.dump_logits.is_some(), |new| {
-        if !request.json {
-            write!(out, "{new}")?;
-            out.flush()?;
-        }
-        Ok(true)
-    })?;
+    let answer = session.answer(
+        prompt,
+        &ends,
+        request.dump_logits.is_some(),
+        &|| true,
+        |new| {
+            if !request.json {
+                write!(out, "{new}")?;
+                out.flush()?;
+            }
+            Ok(true)
+        },
+    )?;
     if !request.json {
         writeln!(out)?;
     }

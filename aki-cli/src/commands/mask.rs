@@ -49,6 +49,7 @@ pub fn run(
     let tokenizer = Tokenizer::from_file(tokenizer)?;
     let template = Template {
         system: "Answer the question about the picture.".to_owned(),
+        ..Template::default()
     };
     let sequence = template.training(&tokenizer, prompt, answer, Some(media_len))?;
     let policies = match policy {

@@ -17,6 +17,7 @@ mod quantize;
 mod runs;
 mod serve;
 mod session;
+mod study;
 mod train;
 
 use std::io::Write;
@@ -29,6 +30,10 @@ use clap::CommandFactory;
 
 use crate::args::{Args, BenchCommand, Command, Dtype, InspectCommand};
 use crate::device::DeviceChoice;
+
+/// What is said of weights or activations that overflowed.
+pub const NO_NUMBERS: &str =
+    "the logits are not numbers: weights or activations are too large for this type";
 
 /// How a command ended.
 pub enum Done {
@@ -103,6 +108,7 @@ pub fn run(args: Args) -> Result<Done> {
             command: BenchCommand::Train { args, json },
         } => bench::train::run(&args, json)?,
         Command::Data { command } => return data::run(command),
+        Command::Study { command } => return study::run(command),
         Command::Runs(args) => runs::run(&args)?,
         Command::Config { command } => config::run(command)?,
         Command::Completions { shell } => {

@@ -14,23 +14,25 @@ const KEY: &str = "AKI_API_KEY";
 
 pub fn run(args: ServeArgs) -> Result<Done> {
     let key = key(args.api_key_file.as_deref())?;
+    let listener = serve::listen(&args.addr)?;
     let (model, _) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
     // A tokenizer without tags for turns is told now, and not to every client.
     model.prompt("?", &[])?;
     let settings = Settings {
         name: args.name.unwrap_or_else(|| name_of(&args.model)),
-        addr: args.addr,
         key,
         queue: args.queue.into(),
         connections: args.connections.into(),
         max_body: usize::from(args.max_body) << 20,
         max_pictures: args.max_pictures.into(),
         max_tokens: args.max_tokens as usize,
+        max_prompt: args.max_prompt as usize,
+        upright: args.exif_orientation,
         time_limit: Duration::from_secs(args.time_limit),
         patience: Duration::from_secs(args.patience),
         grace: Duration::from_secs(args.grace),
     };
-    serve::run(model, settings)?;
+    serve::run(model, listener, settings)?;
     Ok(Done::Interrupted)
 }
 

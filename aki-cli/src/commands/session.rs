@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aki_data::{DataError, Picture};
-use aki_model::generate::{Answer, Ended, GenerateOptions, Prompt, Sampler, Sampling, generate};
+use aki_model::generate::{
+    Answer, Ended, GenerateOptions, Prompt, Sampler, Sampling, generate_scored,
+};
 use aki_train::answer::AnswerText;
 use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, ensure};
 
-use super::open_model;
+use super::{NO_NUMBERS, open_model};
 use crate::args::ModelArgs;
 
 /// A model, pictures, and how answers are drawn.
@@ -49,7 +51,7 @@ impl Answered {
     pub fn check(&self) -> Result<()> {
         ensure!(
             self.generated.ended != Ended::NoNumbers,
-            "the logits are not numbers: weights or activations are too large for this type; try --dtype f32"
+            "{NO_NUMBERS}; try --dtype f32"
         );
         Ok(())
     }
@@ -114,7 +116,7 @@ impl Session {
     }
 
     /// Answers. `said` is given the text that each token adds, which may be none, and ends the answer by
-    /// returning false.
+    /// returning false; so does `going_on` before the first token.
     ///
     /// # Errors
     ///
@@ -124,6 +126,7 @@ impl Session {
         prompt: Prompt,
         ends: &Ends,
         prompt_logits: bool,
+        going_on: &dyn Fn() -> bool,
         mut said: impl FnMut(&str) -> io::Result<bool>,
     ) -> Result<Answered> {
         let mut text = AnswerText::new(&self.model.tokenizer, ends.texts);
@@ -135,12 +138,14 @@ impl Session {
         let started = Instant::now();
         let (mut first, mut fault) = (None, None);
         let mut samplers = [Sampler::new(self.sampling.clone())];
-        let generation = generate(
+        let generation = generate_scored(
             &self.model.aki,
             &[prompt],
             &mut samplers,
             &options,
-            |_, id| {
+            None,
+            going_on,
+            |_, id, _| {
                 first.get_or_insert_with(|| started.elapsed());
                 let going_on = text.push(id).map_err(anyhow::Error::from);
                 match going_on.and_then(|new| Ok(said(new)?)) {

@@ -102,12 +102,12 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
 }
 
 /// Says it, unless the terminal has gone.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The first signal ends the run in order, a Ctrl-C a second later at once.
-fn stop_when_asked(interrupter: Interrupter, told: bool) {
+pub(super) fn stop_when_asked(interrupter: Interrupter, told: bool) {
     let stop = move || {
         interrupter.stop(Some("stopped by the user"));
         if told {

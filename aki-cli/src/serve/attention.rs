@@ -1,8 +1,10 @@
 //! `/api/attention`: who looks at whom between a conversation's pictures and its words.
 
-use aki_data::{Message, Picture, Role};
+use std::time::Instant;
+
+use aki_data::{Message, Picture, Piece, Role};
 use aki_model::attention::Policy;
-use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
+use aki_model::generate::{Ended, GenerateOptions, Sampler, Sampling, generate_scored};
 use aki_train::answer::AnswerText;
 use aki_train::folder::{ModelFolder, Part, View};
 use axum::Json;
@@ -12,10 +14,11 @@ use base64::prelude::BASE64_STANDARD;
 use burn::tensor::{DType, TensorData};
 use serde_json::{Value, json};
 
+use super::chat::answer::check_prompt;
 use super::chat::messages;
 use super::fields::Fields;
 use super::picture::Encoded;
-use super::{ApiError, Cancel, Limits, State, body};
+use super::{ApiError, Limits, State, body};
 
 /// Tokens of an answer that is made under another rule, at most.
 const MOST_TOKENS: usize = 64;
@@ -38,9 +41,13 @@ pub async fn attention(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let look = body::parsed(&state, request, Look::parse).await?;
-    let response = state
-        .worker
-        .ask(move |model, cancel| look.response(model, cancel));
+    let shared = state.clone();
+    let response = state.worker.ask(move |model, cancel| {
+        let settings = &shared.settings;
+        let deadline = Instant::now() + settings.time_limit;
+        let going_on = || !cancel.is_set() && Instant::now() < deadline;
+        look.response(model, settings.max_prompt, &going_on)
+    });
     Ok(Json(response.await??))
 }
 
@@ -74,9 +81,17 @@ impl Look {
         })
     }
 
-    fn response(&self, model: &ModelFolder, cancel: &Cancel) -> Result<Value, ApiError> {
-        let pictures = self.pictures.iter().map(Encoded::decode);
-        let pictures: Vec<Picture> = pictures.collect::<Result<_, _>>()?;
+    fn response(
+        &self,
+        model: &ModelFolder,
+        max_prompt: usize,
+        going_on: &dyn Fn() -> bool,
+    ) -> Result<Value, ApiError> {
+        let answer = Piece::Text(self.answer.as_deref().unwrap_or_default());
+        let len = model.sequence(&self.messages)?.input_ids.len();
+        check_prompt(len + model.tokenizer.encode(&[answer])?.len(), max_prompt)?;
+        let side = model.config.model.vision.image_size;
+        let pictures = Encoded::decode_all(&self.pictures, side, going_on)?;
         let pictures: Vec<&Picture> = pictures.iter().collect();
         let view = model.view(
             &self.messages,
@@ -86,7 +101,7 @@ impl Look {
             self.layers.as_deref(),
         )?;
         let answer = match self.answers {
-            true => Some(self.own_answer(model, &pictures, cancel)?),
+            true => Some(self.own_answer(model, &pictures, going_on)?),
             false => None,
         };
         Ok(json(&view, self.policy, answer))
@@ -97,7 +112,7 @@ impl Look {
         &self,
         model: &ModelFolder,
         pictures: &[&Picture],
-        cancel: &Cancel,
+        going_on: &dyn Fn() -> bool,
     ) -> Result<String, ApiError> {
         let prompt = model.conversation_under(self.policy, &self.messages, pictures)?;
         let options = GenerateOptions {
@@ -106,11 +121,21 @@ impl Look {
             ..GenerateOptions::default()
         };
         let mut sampler = [Sampler::new(Sampling::default())];
-        let mut generation = generate(&model.aki, &[prompt], &mut sampler, &options, |_, _| {
-            !cancel.is_set()
-        });
+        let mut generation = generate_scored(
+            &model.aki,
+            &[prompt],
+            &mut sampler,
+            &options,
+            None,
+            going_on,
+            |_, _, _| going_on(),
+        );
+        let answer = generation.answers.remove(0);
+        if answer.ended == Ended::NoNumbers {
+            return Err(ApiError::no_numbers());
+        }
         let mut text = AnswerText::new(&model.tokenizer, &[]);
-        for id in generation.answers.remove(0).token_ids {
+        for id in answer.token_ids {
             text.push(id)?;
         }
         text.finish()?;

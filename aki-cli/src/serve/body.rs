@@ -5,12 +5,16 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 use super::{ApiError, Limits, State};
 
 /// Of a body that is too large so many bytes more are read and thrown away: many clients look for an answer
 /// only when they have sent all.
 const DRAINED: usize = 1 << 27;
+
+/// Bodies parsed at a time: meanwhile each takes several times its size.
+static PARSING: Semaphore = Semaphore::const_new(2);
 
 /// What a request's body asks for.
 ///
@@ -26,7 +30,12 @@ pub async fn parsed<T: Send + 'static>(
     let bytes = read(request, settings.max_body, settings.patience).await?;
     let state = state.clone();
     // Megabytes of JSON and base64 take a while.
-    let parsed = tokio::task::spawn_blocking(move || parse(&bytes, &state.limits()));
+    let turn = PARSING.acquire().await;
+    let parsed = tokio::task::spawn_blocking(move || {
+        // Held to the end, even where the client leaves.
+        let _turn = turn;
+        parse(&bytes, &state.limits())
+    });
     parsed
         .await
         .map_err(|_| ApiError::internal("the request cannot be read; the server's log says how"))?

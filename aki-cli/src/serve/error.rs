@@ -7,6 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::commands::NO_NUMBERS;
+
 /// Seconds after which a refused client should ask again.
 const RETRY_AFTER: u64 = 2;
 
@@ -70,6 +72,25 @@ impl ApiError {
         .code("stopping")
     }
 
+    /// The time for an answer was over before its first word, or nobody waits for it any more: 503.
+    pub fn no_time() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the time for this answer was over before it began; see --time-limit",
+        )
+        .code("time_limit")
+    }
+
+    /// The prompt is too long: 400.
+    pub fn too_long(message: impl Into<String>) -> Self {
+        Self::param("messages", message).code("context_length_exceeded")
+    }
+
+    /// Weights or activations overflowed: 500.
+    pub fn no_numbers() -> Self {
+        Self::internal(format!("{NO_NUMBERS}; serve with --dtype f32"))
+    }
+
     /// The same with a word for programs.
     #[must_use]
     pub fn code(self, code: &'static str) -> Self {
@@ -119,6 +140,9 @@ impl IntoResponse for ApiError {
 
 impl From<TrainError> for ApiError {
     fn from(error: TrainError) -> Self {
+        if let TrainError::TooLong { .. } = error {
+            return Self::too_long(error.to_string());
+        }
         let message = format!("{:#}", anyhow::Error::from(error));
         Self::bad(message)
     }

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::ApiError;
 
+/// Values of a body at most: each takes many times the bytes it is written in.
+const MAX_VALUES: usize = 100_000;
+
 /// An object of a request. A member that is null counts as absent.
 pub struct Fields {
     members: Map<String, Value>,
@@ -18,8 +21,12 @@ impl Fields {
     ///
     /// # Errors
     ///
-    /// 400 if it is no JSON object.
+    /// 400 if it is no JSON object, or has too many values.
     pub fn of_body(body: &[u8]) -> Result<Self, ApiError> {
+        if values(body) > MAX_VALUES {
+            let message = format!("the body has more than the {MAX_VALUES} values allowed");
+            return Err(ApiError::bad(message));
+        }
         let value = serde_json::from_slice(body)
             .map_err(|error| ApiError::bad(format!("the body is not JSON: {error}")))?;
         Self::new(value, "")
@@ -135,12 +142,49 @@ impl Fields {
 
     /// Refuses what is left.
     pub fn end(self) -> Result<(), ApiError> {
-        let Some(name) = self.members.keys().next() else {
+        let mut left = self.members.iter().filter(|(_, value)| !value.is_null());
+        let Some((name, _)) = left.next() else {
             return Ok(());
         };
         let name: String = name.chars().take(100).collect();
         Err(self
             .fault(&name, "is not known here")
             .code("unknown_parameter"))
+    }
+}
+
+/// About how many values a JSON text has: what stands before or behind a comma, or in brackets.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_so_many_values_and_no_more() {
+        assert_eq!(values(br#"{"a,[": "\\\",{", "b": [1, 2]}"#), 4);
+        let list = |values: usize| format!("{{\"a\": [{}1]}}", "1,".repeat(values));
+        assert!(Fields::of_body(list(MAX_VALUES - 2).as_bytes()).is_ok());
+        let refused = Fields::of_body(list(MAX_VALUES - 1).as_bytes()).map(drop);
+        assert_eq!(refused.expect_err("too many").status, 400);
+    }
+
+    #[test]
+    fn members_that_are_null_are_none() {
+        let left = |body: &[u8]| Fields::of_body(body).and_then(Fields::end);
+        assert!(left(br#"{"function_call": null}"#).is_ok());
+        assert!(left(br#"{"a": null, "b": 0}"#).is_err());
     }
 }

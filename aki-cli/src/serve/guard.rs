@@ -1,7 +1,7 @@
 //! Who may ask.
 
 use axum::extract::{self, Request};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -12,7 +12,7 @@ fn is_open(path: &str) -> bool {
     path == "/health" || page::is_part(path)
 }
 
-/// Lets a request pass, or answers it with 403, 401 or 503.
+/// Lets a request pass, or answers it with 403, 401, 503 or 505.
 pub async fn guard(
     extract::State(state): extract::State<State>,
     request: Request,
@@ -29,6 +29,14 @@ pub async fn guard(
 
 fn check(state: &State, request: &Request) -> Result<(), ApiError> {
     let (headers, path) = (request.headers(), request.uri().path());
+    // A connection of several requests at once would have no one clock.
+    if request.version() > Version::HTTP_11 {
+        let message = "HTTP/1.1 is spoken here";
+        return Err(ApiError::new(
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            message,
+        ));
+    }
     if state.on_loopback {
         check_host(headers)?;
     }

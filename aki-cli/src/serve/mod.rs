@@ -22,6 +22,7 @@ mod state;
 mod worker;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,6 @@ use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 
@@ -43,12 +43,27 @@ pub use self::worker::{Busy, Cancel, Ticket, Worker};
 /// Connections whose client does not take the end of its answer are closed so long after the last answer.
 const LAST: Duration = Duration::from_secs(2);
 
+/// How long after its grace an answer may take to end.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Takes a place to listen, so that it is known before a model is read whether it can be had.
+///
+/// # Errors
+///
+/// If it cannot.
+pub fn listen(addr: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(addr)
+        .map_err(|error| anyhow!("cannot listen on {addr}: {error}; choose with --addr"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Serves a model until the program is asked to end.
 ///
 /// # Errors
 ///
-/// If the address cannot be had, or the system refuses a thread.
-pub fn run(model: ModelFolder, settings: Settings) -> Result<()> {
+/// If the system refuses a thread.
+pub fn run(model: ModelFolder, listener: TcpListener, settings: Settings) -> Result<()> {
     let stop = Arc::new(Notify::new());
     let told = stop.clone();
     crate::signals::on_first(move || told.notify_one())?;
@@ -56,17 +71,19 @@ pub fn run(model: ModelFolder, settings: Settings) -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let served = runtime.block_on(serve(model, settings, &stop));
+    let served = runtime.block_on(serve(model, listener, settings, &stop));
     // Without waiting for a request that is being read.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(model: ModelFolder, settings: Settings, stop: &Arc<Notify>) -> Result<()> {
-    let addr = &settings.addr;
-    let listener = TcpListener::bind(addr.as_str())
-        .await
-        .map_err(|error| anyhow!("cannot listen on {addr}: {error}; choose with --addr"))?;
+async fn serve(
+    model: ModelFolder,
+    listener: TcpListener,
+    settings: Settings,
+    stop: &Arc<Notify>,
+) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let bound = listener.local_addr()?;
     let on_loopback = bound.ip().is_loopback();
     if !on_loopback && settings.key.is_none() {
@@ -89,7 +106,12 @@ async fn serve(model: ModelFolder, settings: Settings, stop: &Arc<Notify>) -> Re
             grace.as_secs()
         ));
         state.stop();
-        state.worker.finish(Box::pin(sleep(grace))).await;
+        if !state.worker.finish(Box::pin(sleep(grace)), LINGER).await {
+            let seconds = LINGER.as_secs();
+            record::log(&format!(
+                "the model is still at work {seconds} s after that: ended all the same"
+            ));
+        }
         end.send(()).ok();
     };
     let served = axum::serve(listener, app).with_graceful_shutdown(shutdown);

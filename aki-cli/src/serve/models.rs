@@ -1,6 +1,7 @@
 //! `/v1/models`.
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{self, Path};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -15,8 +16,11 @@ pub async fn list(extract::State(state): extract::State<State>) -> Json<Value> {
 /// The one, by its id.
 pub async fn one(
     extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Ok(Path(id)) = id else {
+        return Err(ApiError::bad("the model's name is not UTF-8"));
+    };
     check(&state.id, &id)?;
     Ok(Json(object(&state)))
 }
@@ -42,5 +46,7 @@ pub fn check(served: &str, asked: &str) -> Result<(), ApiError> {
 }
 
 fn object(state: &State) -> Value {
-    json!({"id": state.id, "object": "model", "created": state.created, "owned_by": "aki"})
+    json!({"id": state.id, "object": "model", "created": state.created, "owned_by": "aki",
+        // For the page, which shows pictures as the model sees them.
+        "exif_orientation": state.settings.upright})
 }

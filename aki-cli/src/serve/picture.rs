@@ -10,6 +10,10 @@ use super::ApiError;
 
 /// The largest picture, by its header: what a decoder takes memory for.
 const MAX_PIXELS: u64 = 50_000_000;
+/// The pixels of a request's pictures together: what decoders take time for.
+const MAX_PIXELS_IN_ALL: u64 = 2 * MAX_PIXELS;
+/// The longest side: resizing takes memory by it, however narrow a picture is.
+const MAX_SIDE: u32 = 16_384;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -22,6 +26,9 @@ pub struct Encoded {
     /// Which parameter it came in.
     pub param: String,
     bytes: Vec<u8>,
+    pixels: u64,
+    /// Whether it is turned as its EXIF tags say.
+    upright: bool,
 }
 
 impl Encoded {
@@ -31,7 +38,7 @@ impl Encoded {
     ///
     /// 400 if it is another kind of address, or no base64, or begins like none of these formats, or has too
     /// many pixels.
-    pub fn from_uri(uri: &str, param: &str) -> Result<Self, ApiError> {
+    pub fn from_uri(uri: &str, param: &str, upright: bool) -> Result<Self, ApiError> {
         let fault = |message: String| ApiError::param(param, format!("{param}: {message}"));
         let head = uri.get(..5).unwrap_or_default();
         if !head.eq_ignore_ascii_case("data:") {
@@ -71,16 +78,53 @@ impl Encoded {
         }
         let (width, height) = Picture::size(&bytes, param)
             .map_err(|error| fault(reason(error)).code("invalid_image"))?;
-        if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
             return Err(fault(format!(
-                "{width} x {height} pixels are more than the {MAX_PIXELS} allowed"
+                "{width} x {height} pixels are more than the {MAX_PIXELS} allowed, or than {MAX_SIDE} a side"
             ))
             .code("image_too_large"));
         }
         Ok(Self {
             param: param.to_owned(),
             bytes,
+            pixels,
+            upright,
         })
+    }
+
+    /// Refuses pictures that are too much together.
+    ///
+    /// # Errors
+    ///
+    /// 400 if so.
+    pub fn check_all(pictures: &[Self]) -> Result<(), ApiError> {
+        let pixels: u64 = pictures.iter().map(|picture| picture.pixels).sum();
+        if pixels <= MAX_PIXELS_IN_ALL {
+            return Ok(());
+        }
+        let message = format!(
+            "the pictures have {pixels} pixels together, which is more than the {MAX_PIXELS_IN_ALL} allowed"
+        );
+        Err(ApiError::param("messages", message).code("image_too_large"))
+    }
+
+    /// The pictures at a model's size, `side` x `side`: one after the other, so that no two are held as large
+    /// as they came.
+    ///
+    /// # Errors
+    ///
+    /// 400 if one is damaged, 503 if it shall not go on.
+    pub fn decode_all(
+        pictures: &[Self],
+        side: usize,
+        going_on: impl Fn() -> bool,
+    ) -> Result<Vec<Picture>, ApiError> {
+        let decode = |picture: &Self| match going_on() {
+            true => Ok(picture.decode()?.resize(side as u32, side as u32)),
+            false => Err(ApiError::no_time()),
+        };
+        pictures.iter().map(decode).collect()
     }
 
     /// The picture.
@@ -89,7 +133,11 @@ impl Encoded {
     ///
     /// 400 if it is damaged.
     pub fn decode(&self) -> Result<Picture, ApiError> {
-        Picture::decode(&self.bytes, &self.param).map_err(|error| {
+        let decode = match self.upright {
+            true => Picture::decode_upright,
+            false => Picture::decode,
+        };
+        decode(&self.bytes, &self.param).map_err(|error| {
             let message = format!("{}: {}", self.param, reason(error));
             ApiError::param(&*self.param, message).code("invalid_image")
         })

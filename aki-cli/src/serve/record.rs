@@ -86,6 +86,9 @@ impl Drop for Record {
             }
             (status, false) => status.to_string(),
         };
+        if status == 429 {
+            metrics.refused.inc();
+        }
         // "left" is counted as what other servers call it, 499.
         let counted = if told == "left" { 499 } else { status };
         let known = PATHS.iter().find(|known| **known == self.path);

@@ -16,8 +16,6 @@ use super::metrics::Metrics;
 pub struct Settings {
     /// What the model is called.
     pub name: String,
-    /// Where to listen.
-    pub addr: String,
     /// The hash of the key that clients must have, if they must have one.
     pub key: Option<blake3::Hash>,
     /// Requests that may wait.
@@ -30,6 +28,10 @@ pub struct Settings {
     pub max_pictures: usize,
     /// Tokens of an answer.
     pub max_tokens: usize,
+    /// Tokens of a prompt, those of all choices together.
+    pub max_prompt: usize,
+    /// Whether pictures are turned as their EXIF tags say.
+    pub upright: bool,
     /// How long an answer may take, from when its turn comes.
     pub time_limit: Duration,
     /// How long a request may take to come in.
@@ -47,6 +49,8 @@ pub struct Limits<'a> {
     pub max_pictures: usize,
     /// Tokens of an answer.
     pub max_tokens: usize,
+    /// Whether pictures are turned as their EXIF tags say.
+    pub upright: bool,
 }
 
 /// What all requests share.
@@ -111,6 +115,7 @@ impl Inner {
             id: &self.id,
             max_pictures: self.settings.max_pictures,
             max_tokens: self.settings.max_tokens,
+            upright: self.settings.upright,
         }
     }
 }

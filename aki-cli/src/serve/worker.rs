@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aki_train::folder::ModelFolder;
 use anyhow::Result;
 use futures_util::future::Either;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::ApiError;
 use super::record::log;
@@ -148,8 +150,8 @@ impl<M: Send + 'static> Worker<M> {
     }
 
     /// Waits until nothing is left to do, or until `patience` is over: then what waits is let go, and what is
-    /// being done is told to end.
-    pub async fn finish(&self, patience: impl Future<Output = ()> + Unpin) {
+    /// being done is told to end. Returns whether it did within `last`.
+    pub async fn finish(&self, patience: impl Future<Output = ()> + Unpin, last: Duration) -> bool {
         let idle = std::pin::pin!(self.all_done());
         if let Either::Right(((), idle)) = futures_util::future::select(idle, patience).await {
             let waiting = {
@@ -164,8 +166,9 @@ impl<M: Send + 'static> Worker<M> {
                 cancel.set(STOPPING);
             }
             drop(waiting);
-            idle.await;
+            return timeout(last, idle).await.is_ok();
         }
+        true
     }
 
     async fn all_done(&self) {
@@ -261,7 +264,6 @@ impl<M> Drop for Ticket<M> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
-    use std::time::Duration;
 
     use super::*;
 
@@ -321,12 +323,31 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             let patience = tokio::time::sleep(Duration::from_millis(10));
-            worker.finish(Box::pin(patience)).await;
+            let last = Duration::from_secs(20);
+            assert!(worker.finish(Box::pin(patience), last).await);
             assert!(begun.recv().is_err());
             let refused = waiting.await.expect("no panic").expect_err("no turn");
             assert_eq!(refused.status, 503);
             assert_eq!(running.no_result().status, 503);
             assert_eq!(worker.ask(|_, _| ()).await.expect_err("closed").status, 503);
+        });
+    }
+
+    #[test]
+    fn what_does_not_heed_is_not_waited_for() {
+        on_runtime(async {
+            let worker = Worker::start(7_u32, 1).expect("a thread");
+            let (begin, begun) = channel();
+            let (end, ended) = channel::<()>();
+            let running = worker.submit(move |_, _| {
+                begin.send(()).ok();
+                ended.recv().ok();
+            });
+            begun.recv().expect("it begins");
+            let now = Box::pin(std::future::ready(()));
+            let last = Duration::from_millis(10);
+            assert!(!worker.finish(now, last).await);
+            drop((end, running));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Paths of pictures that annotation files name.
 
 /// Whether `path` stays within the folder it is relative to, on any system.
-pub(super) fn is_inside(path: &str) -> bool {
+pub(crate) fn is_inside(path: &str) -> bool {
     let mut parts = path.split('/');
     // A drive or the scheme of an address; an absolute path begins with an empty part.
     let relative = parts

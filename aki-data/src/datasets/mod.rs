@@ -42,6 +42,7 @@ mod vsr;
 pub use self::dataset::Dataset;
 pub(crate) use self::draft::{LETTER, SHORT};
 pub(crate) use self::entries::Entries;
+pub(crate) use self::image_path::is_inside;
 pub(crate) use self::json::MAX_LINE;
 pub(crate) use self::line::OwnLine;
 pub(crate) use self::marks::without_marks;

@@ -33,7 +33,7 @@ struct Utterance {
 
 /// Reads the turns of a record. A record without `conversations`, such as the
 /// downloader's notes beside a caption, has none. Marks `<image>` go, since the template
-/// puts the picture before every question.
+/// says where every question's picture stands.
 ///
 /// # Errors
 /// Why this is no record, or its conversation no pairs of human and gpt.

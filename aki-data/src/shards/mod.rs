@@ -32,6 +32,7 @@ pub use self::sample::{RawSample, Sample, SkipReason, Skipped};
 pub use self::sizes::declared_samples;
 pub use self::tally::Tally;
 pub use self::tar::{ShardContents, read_shards};
+pub(crate) use self::writer::ShardWriter;
 
 #[cfg(test)]
 pub(crate) use self::sample::tests;

@@ -15,7 +15,7 @@ const BLOCK: u64 = 512;
 const END: u64 = 2 * BLOCK;
 
 /// A folder that shards are written into.
-pub(super) struct ShardWriter {
+pub(crate) struct ShardWriter {
     folder: PathBuf,
     max_samples: u64,
     max_bytes: u64,
@@ -38,7 +38,7 @@ impl ShardWriter {
     ///
     /// # Errors
     /// [`DataError::Pack`] if there is something in it, [`DataError::Write`].
-    pub(super) fn new(folder: &Path, max_samples: u64, max_bytes: u64) -> Result<Self, DataError> {
+    pub(crate) fn new(folder: &Path, max_samples: u64, max_bytes: u64) -> Result<Self, DataError> {
         let writer = Self {
             folder: folder.to_owned(),
             max_samples,
@@ -70,7 +70,7 @@ impl ShardWriter {
     }
 
     /// Adds a sample: extensions and contents of its members.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         key: &str,
         members: &[(String, Vec<u8>)],
@@ -132,7 +132,7 @@ impl ShardWriter {
     }
 
     /// Ends the last shard and writes `sizes.json`, by which one sees that all is there.
-    pub(super) fn finish(mut self) -> Result<(usize, u64), DataError> {
+    pub(crate) fn finish(mut self) -> Result<(usize, u64), DataError> {
         self.close()?;
         let sizes = self.sizes.iter().enumerate();
         let sizes: serde_json::Map<_, _> = sizes

@@ -20,7 +20,7 @@ const RECURSION: usize = 100;
 /// and its steps are counted.
 ///
 /// What the messages say cannot become a special token; pictures stand as lines `<image>` before
-/// their message's text.
+/// their message's text: templates know no other order.
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,

@@ -1,6 +1,7 @@
 //! Conversations of several turns, as prompts and as training texts.
 
 use super::encode::{Labels, Sequence};
+use super::interleaved::Part;
 use super::special::{Roles, SpecialTokens};
 use super::template::Template;
 use super::tokenizer::{Piece, Tokenizer};
@@ -24,14 +25,14 @@ pub struct Message {
     pub role: Role,
     /// What is said; special tokens in it stay ordinary text.
     pub text: String,
-    /// Number of pictures shown before the text.
+    /// Number of pictures shown with the text; before it, unless [`Template::order`] says otherwise.
     pub pictures: usize,
 }
 
 impl Template {
     /// Ids of a conversation up to and including the `<|assistant|>\n` that asks for the next
-    /// answer, with no labels set. Each of a message's pictures stands as a line `<image>` before its text; an
-    /// answer ends with `<|end|>`. A system message at the beginning replaces [`Self::system`].
+    /// answer, with no labels set. Each of a message's pictures stands as a line `<image>` before its text, or
+    /// after it, as [`Self::order`] says; an answer ends with `<|end|>`. A system message at the beginning replaces [`Self::system`].
     ///
     /// ```text
     /// <s> <|system|>\n{system}<|end|>\n<|user|>\n<image>\n<image>\n{text}<|end|>\n<|assistant|>\n{text}<|end|>\n<|user|>\n{text}<|end|>\n<|assistant|>\n
@@ -48,21 +49,32 @@ impl Template {
         media_len: usize,
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
+        let turns = self.turns(&special, special.roles()?, messages);
+        asking(tokenizer, turns, media_len)
+    }
+
+    /// As [`Self::conversation`] of one question, in which pictures stand where `parts` has them, with no
+    /// newline beside them.
+    ///
+    /// # Errors
+    /// As [`Self::conversation`].
+    pub fn question(
+        &self,
+        tokenizer: &Tokenizer,
+        parts: &[Part],
+        media_len: usize,
+    ) -> Result<Sequence, DataError> {
+        let special = tokenizer.special();
         let roles = special.roles()?;
-        let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
-        // Nothing to stand apart from without a `<s>`.
-        if special.bos.is_some() {
-            pieces.push(Piece::Text(" "));
-        }
-        pieces.extend(self.turns(&special, roles, messages));
-        pieces.extend([Piece::Special(roles.assistant), Piece::Text("\n")]);
-        let ids = tokenizer.encode(&pieces)?;
-        Ok(Sequence::new(&ids, special, media_len, Labels::Answer).unlabelled())
+        let content: Vec<_> = parts.iter().map(|part| part.piece(&special)).collect();
+        let mut turns = turn(roles, roles.system, &[Piece::Text(&self.system)]);
+        turns.extend(turn(roles, roles.user, &content));
+        asking(tokenizer, turns, media_len)
     }
 
     /// Ids of a conversation to be learned. Labels: every answer with the `<|end|>` that closes it,
     /// of the last one with `<|endoftext|>`; never a question, `<image>` or `<|endofchunk|>`. Each
-    /// of a message's pictures stands as a line `<image>` before its text. A system message at the
+    /// of a message's pictures stands as in [`Self::conversation`]. A system message at the
     /// beginning replaces [`Self::system`].
     ///
     /// ```text
@@ -110,9 +122,9 @@ impl Template {
         };
         let mut pieces = turn(roles, roles.system, &[Piece::Text(system)]);
         for message in messages {
-            let line = [Piece::Special(special.image), Piece::Text("\n")];
-            let mut content = line.repeat(message.pictures);
-            content.push(Piece::Text(&message.text));
+            let content = self
+                .order
+                .message(special.image, message.pictures, &message.text);
             let tag = match message.role {
                 Role::System => roles.system,
                 Role::User => roles.user,
@@ -122,6 +134,25 @@ impl Template {
         }
         pieces
     }
+}
+
+/// Ids of closed turns and the `<|assistant|>\n` that asks for an answer to them.
+fn asking(
+    tokenizer: &Tokenizer,
+    turns: Vec<Piece>,
+    media_len: usize,
+) -> Result<Sequence, DataError> {
+    let special = tokenizer.special();
+    let assistant = special.roles()?.assistant;
+    let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+    // Nothing to stand apart from without a `<s>`.
+    if special.bos.is_some() {
+        pieces.push(Piece::Text(" "));
+    }
+    pieces.extend(turns);
+    pieces.extend([Piece::Special(assistant), Piece::Text("\n")]);
+    let ids = tokenizer.encode(&pieces)?;
+    Ok(Sequence::new(&ids, special, media_len, Labels::Answer).unlabelled())
 }
 
 /// `{tag}\n{content}<|end|>\n`
@@ -136,12 +167,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::text::IGNORE;
     use crate::text::tests::easy_vqa;
+    use crate::text::{IGNORE, PictureOrder};
 
     fn template() -> Template {
         Template {
             system: "Answer the question about the picture.".to_owned(),
+            ..Template::default()
         }
     }
 
@@ -187,20 +219,81 @@ mod tests {
         assert!(nothing.labels.iter().all(|&label| label == IGNORE));
     }
 
+    #[test]
+    fn each_message_is_followed_by_its_pictures() {
+        let tokenizer = easy_vqa();
+        let template = Template {
+            order: PictureOrder::TextImage,
+            ..template()
+        };
+        let messages = [
+            message(Role::User, "what is it?", 2),
+            message(Role::Assistant, "blue", 0),
+            message(Role::User, "and this?", 1),
+            message(Role::Assistant, "red", 0),
+        ];
+        let head = "<|system|>\nAnswer the question about the picture.<|end|>\n<|user|>\n";
+        let asked = format!(
+            "{head}what is it?\n<image>\n<image><|end|>\n<|assistant|>\nblue<|end|>\n\
+             <|user|>\nand this?\n<image><|end|>\n<|assistant|>\n"
+        );
+        let marked = |text: &str| tokenizer.encode_marked(text).expect("ids");
+        let training = template.training_conversation(&tokenizer, &messages, 1);
+        let expected = marked(&format!("<s>{asked}red<|endoftext|>"));
+        assert_eq!(training.expect("ids").input_ids, expected);
+        let prompt = template.conversation(&tokenizer, &messages[..3], 1);
+        let prompt = prompt.expect("ids").input_ids;
+        assert_eq!(prompt, marked(&format!("<s> {asked}")));
+    }
+
+    #[test]
+    fn a_question_has_its_pictures_where_they_are_put() {
+        let tokenizer = easy_vqa();
+        let text = |text: &str| Part::Text(text.to_owned());
+        let head = "<s> <|system|>\nAnswer the question about the picture.<|end|>\n<|user|>\n";
+        for (parts, asked) in [
+            (
+                vec![Part::Picture, text("is it blue?")],
+                "<image>is it blue?",
+            ),
+            (
+                vec![text("is"), Part::Picture, text("blue?")],
+                "is<image>blue?",
+            ),
+        ] {
+            let question = template().question(&tokenizer, &parts, 1).expect("ids");
+            let expected = format!("{head}{asked}<|end|>\n<|assistant|>\n");
+            let expected = tokenizer.encode_marked(&expected).expect("ids");
+            assert_eq!(question.input_ids, expected);
+            assert_eq!(question.question_end, Some(expected.len()));
+        }
+        let parts = [Part::Picture, text("\nis it blue?")];
+        let question = template().question(&tokenizer, &parts, 3);
+        let message = message(Role::User, "is it blue?", 1);
+        let conversation = template().conversation(&tokenizer, &[message], 3);
+        assert_eq!(question.expect("ids"), conversation.expect("ids"));
+    }
+
     proptest! {
         #[test]
         fn a_conversation_of_one_turn_is_a_training_text(
             question in "(<image>|<\\|assistant\\|>| |\n|\\PC){0,12}",
             answer in "(<\\|end\\|>| |\n|\\PC){0,6}",
             picture: bool,
+            after: bool,
         ) {
             let tokenizer = easy_vqa();
+            let order = match after {
+                true => PictureOrder::TextImage,
+                false => PictureOrder::ImageText,
+            };
+            let template = Template { order, ..template() };
             let messages = [
                 message(Role::User, &question, usize::from(picture)),
                 message(Role::Assistant, &answer, 0),
             ];
-            let conversation = template().training_conversation(&tokenizer, &messages, 3);
-            let training = template().training(&tokenizer, &question, &answer, picture.then_some(3));
+            let conversation = template.training_conversation(&tokenizer, &messages, 3);
+            let training = template.training(&tokenizer, &question, &answer, picture.then_some(3));
             prop_assert_eq!(conversation.expect("ids"), training.expect("ids"));
         }
 

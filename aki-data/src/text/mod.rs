@@ -24,7 +24,7 @@ pub use self::encode::{IGNORE, Sequence};
 pub use self::interleaved::Part;
 pub use self::special::{Roles, SpecialTokens};
 pub use self::stream::TextStream;
-pub use self::template::Template;
+pub use self::template::{PictureOrder, Template};
 pub use self::tokenizer::{Piece, Tokenizer};
 
 #[cfg(test)]

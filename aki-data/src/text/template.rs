@@ -1,5 +1,7 @@
 //! AKI's turn texts.
 
+use serde::{Deserialize, Serialize};
+
 use super::conversation::{Message, Role, turn};
 use super::encode::{Labels, Sequence};
 use super::tokenizer::{Piece, Tokenizer};
@@ -21,17 +23,59 @@ const AKI_SYSTEM: &str = "A chat between a curious user and an artificial intell
 /// none. With a tokenizer whose `<s>` has `rstrip`, as in easy-VQA's, it vanishes
 /// and a prompt is exactly the head of its training text.
 ///
-/// Without a picture the line `<image>\n` is left out.
+/// Without a picture the line `<image>\n` is left out. This is [`PictureOrder::ImageText`]; the other
+/// order has
+///
+/// ```text
+/// question  <|user|>\n{question}\n<image><|end|>\n<|assistant|>\n{answer}<|endoftext|>
+/// caption   <s>{caption}<image><|endofchunk|><|endoftext|>
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// What the assistant is told before the first question.
     pub system: String,
+    /// Where pictures stand.
+    pub order: PictureOrder,
+}
+
+/// Whether a picture comes before its text or after it.
+///
+/// The rule of visibility is the same for both. A picture after its question sees it anyway, and what
+/// MMA unlocks besides are the tags behind it; a caption before its picture is learned without seeing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PictureOrder {
+    /// `<image>\n{text}`, and captions after their pictures.
+    #[default]
+    ImageText,
+    /// `{text}\n<image>`, and captions before their pictures.
+    TextImage,
+}
+
+impl PictureOrder {
+    /// A message's text with the lines of its pictures.
+    pub(super) fn message(self, image: u32, pictures: usize, text: &str) -> Vec<Piece<'_>> {
+        let (image, newline) = (Piece::Special(image), Piece::Text("\n"));
+        match self {
+            Self::ImageText => {
+                let mut lines = [image, newline].repeat(pictures);
+                lines.push(Piece::Text(text));
+                lines
+            }
+            Self::TextImage => {
+                let mut lines = vec![Piece::Text(text)];
+                lines.extend([newline, image].repeat(pictures));
+                lines
+            }
+        }
+    }
 }
 
 impl Default for Template {
     fn default() -> Self {
         Self {
             system: AKI_SYSTEM.to_owned(),
+            order: PictureOrder::default(),
         }
     }
 }
@@ -71,11 +115,8 @@ impl Template {
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
         let roles = special.roles()?;
-        let mut asked = vec![];
-        if media_len.is_some() {
-            asked.extend([Piece::Special(special.image), Piece::Text("\n")]);
-        }
-        asked.push(Piece::Text(question));
+        let pictures = usize::from(media_len.is_some());
+        let asked = self.order.message(special.image, pictures, question);
         let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
         pieces.extend(turn(roles, roles.system, &[Piece::Text(&self.system)]));
         pieces.extend(turn(roles, roles.user, &asked));
@@ -108,9 +149,12 @@ impl Template {
     ) -> Result<Sequence, DataError> {
         let special = tokenizer.special();
         let mut pieces: Vec<_> = special.bos.map(Piece::Special).into_iter().collect();
+        let shown = [Piece::Special(special.image), Piece::Text(caption)];
+        pieces.extend(match self.order {
+            PictureOrder::ImageText => shown,
+            PictureOrder::TextImage => [shown[1], shown[0]],
+        });
         pieces.extend([
-            Piece::Special(special.image),
-            Piece::Text(caption),
             Piece::Special(special.end_of_chunk),
             Piece::Special(special.eos),
         ]);
@@ -134,6 +178,7 @@ mod tests {
     fn template() -> Template {
         Template {
             system: "Answer the question about the picture.".to_owned(),
+            ..Template::default()
         }
     }
 
@@ -206,18 +251,63 @@ mod tests {
     }
 
     #[test]
+    fn pictures_may_come_after_their_texts() {
+        let tokenizer = easy_vqa();
+        let template = Template {
+            order: PictureOrder::TextImage,
+            ..template()
+        };
+        let marked = |text: &str| tokenizer.encode_marked(text).expect("ids");
+        let head = "<|system|>\nAnswer the question about the picture.<|end|>\n<|user|>\n";
+        let asked = "what color is the circle?\n<image><|end|>\n<|assistant|>\n";
+        let training = template.training(&tokenizer, QUESTION, "blue", Some(1));
+        let training = training.expect("ids");
+        let expected = marked(&format!("<s>{head}{asked}blue<|endoftext|>"));
+        assert_eq!(training.input_ids, expected);
+        // The tags that are left behind the picture, then the answer.
+        let end = training.question_end.expect("a question");
+        assert_eq!(training.media[0].end, end - 2);
+        let labelled = training.labels.iter().filter(|&&label| label != IGNORE);
+        assert_eq!(labelled.count(), 2);
+        assert!(training.labels[end..].iter().all(|&label| label != IGNORE));
+
+        let bare = template.training(&tokenizer, QUESTION, "blue", None);
+        let expected = marked(&format!(
+            "<s>{head}{QUESTION}<|end|>\n<|assistant|>\nblue<|endoftext|>"
+        ));
+        assert_eq!(bare.expect("ids").input_ids, expected);
+        let prompt = template.prompt(&tokenizer, QUESTION, Some(1)).expect("ids");
+        assert_eq!(prompt.input_ids, marked(&format!("<s> {head}{asked}")));
+
+        let caption = template.caption(&tokenizer, "a blue circle", 3);
+        let caption = caption.expect("ids");
+        let mut one = caption.input_ids.clone();
+        one.drain(caption.media[0].start + 1..caption.media[0].end);
+        let text = "<s>a blue circle<image><|endofchunk|><|endoftext|>";
+        assert_eq!(one, marked(text));
+        assert_eq!(caption.media, [4..7]);
+        let mut labels: Vec<i64> = caption.input_ids.iter().copied().map(i64::from).collect();
+        labels[4..7].fill(IGNORE);
+        assert_eq!(caption.labels, labels);
+        assert_eq!(caption.question_end, None);
+    }
+
+    #[test]
     fn a_prompt_is_the_head_of_its_training_text_without_labels() {
         let tokenizer = easy_vqa();
-        let prompt = template()
-            .prompt(&tokenizer, QUESTION, Some(4))
-            .expect("ids");
-        let training = template()
-            .training(&tokenizer, QUESTION, "blue", Some(4))
-            .expect("ids");
-        assert!(training.input_ids.starts_with(&prompt.input_ids));
-        assert_eq!(prompt.question_end, Some(prompt.input_ids.len()));
-        assert_eq!(prompt.question_end, training.question_end);
-        assert!(prompt.labels.iter().all(|&label| label == IGNORE));
+        for order in [PictureOrder::ImageText, PictureOrder::TextImage] {
+            let template = Template {
+                order,
+                ..template()
+            };
+            let prompt = template.prompt(&tokenizer, QUESTION, Some(4)).expect("ids");
+            let training = template.training(&tokenizer, QUESTION, "blue", Some(4));
+            let training = training.expect("ids");
+            assert!(training.input_ids.starts_with(&prompt.input_ids));
+            assert_eq!(prompt.question_end, Some(prompt.input_ids.len()));
+            assert_eq!(prompt.question_end, training.question_end);
+            assert!(prompt.labels.iter().all(|&label| label == IGNORE));
+        }
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub fn preparer(max_text_len: Option<usize>) -> Preparer {
         tokenizer: tokenizer(),
         template: Template {
             system: "Answer the question about the picture.".to_owned(),
+            ..Template::default()
         },
         media_len: MEDIA,
         max_text_len,

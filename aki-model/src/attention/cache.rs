@@ -114,7 +114,7 @@ impl KvCache {
         }
     }
 
-    /// Keeps the batch rows `rows` and forgets the others.
+    /// Keeps the batch rows `rows`, in their order, and forgets the others. A row may be kept several times.
     ///
     /// # Panics
     ///

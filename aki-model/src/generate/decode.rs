@@ -15,6 +15,9 @@ use crate::{Aki, MediaSpan};
 /// Rows of logits made at a time where those of a whole prompt are asked for.
 const LOGIT_ROWS: usize = 128;
 
+/// Pictures encoded at a time: in between it is asked whether the answer is still wanted.
+const PICTURES: usize = 4;
+
 /// New tokens that a cache has room for from the beginning, at most.
 const MOST_ROOM: usize = 4096;
 
@@ -79,6 +82,7 @@ pub struct Generation {
 
 /// An answer that is being made.
 struct Row {
+    answer: usize,
     prompt: usize,
     /// Where the prompt begins in the cache; before it is padding.
     start: usize,
@@ -93,12 +97,13 @@ struct Row {
 ///
 /// The prompts are prefilled under their layouts, padded on the left to one length; each new token
 /// then sees all of its row that is cached. A row that has ended leaves the batch. `samplers` has one
-/// for each prompt, and `on_token` is called with the prompt's number and each new id as it comes;
-/// returning false ends that answer.
+/// for each prompt, or as many for each: the first are the first prompt's. There are as many answers, and
+/// a prompt is prefilled once for all of its own. `on_token` is called with the answer's number and each
+/// new id as it comes; returning false ends that answer.
 ///
 /// # Panics
 ///
-/// If there are not as many samplers as prompts, or if a prompt is empty, has another number of rows
+/// If there are not as many samplers for each prompt, or if a prompt is empty, has another number of rows
 /// than one or a layout of another length.
 pub fn generate(
     aki: &Aki,
@@ -107,13 +112,13 @@ pub fn generate(
     options: &GenerateOptions,
     mut on_token: impl FnMut(usize, u32) -> bool,
 ) -> Generation {
-    generate_scored(aki, prompts, samplers, options, None, |prompt, id, _| {
-        on_token(prompt, id)
-    })
+    let scored = |answer, id, _| on_token(answer, id);
+    generate_scored(aki, prompts, samplers, options, None, &|| true, scored)
 }
 
 /// As [`generate`]; with each new id come its log-probability and those of the `top` likeliest tokens, if a
-/// number is given.
+/// number is given. Before the first token `going_on` is asked between pictures and between layers: once it
+/// says no, all answers end with [`Ended::Caller`], empty.
 ///
 /// # Panics
 ///
@@ -124,9 +129,12 @@ pub fn generate_scored(
     samplers: &mut [Sampler],
     options: &GenerateOptions,
     top: Option<usize>,
+    going_on: &dyn Fn() -> bool,
     mut on_token: impl FnMut(usize, u32, Option<Logprobs>) -> bool,
 ) -> Generation {
-    assert_eq!(prompts.len(), samplers.len(), "one sampler a prompt");
+    let each = samplers.len() / prompts.len().max(1);
+    let whole = each * prompts.len() == samplers.len() && (each > 0 || prompts.is_empty());
+    assert!(whole, "as many samplers for each prompt");
     let begun = Instant::now();
     let mut answers = vec![
         Answer {
@@ -134,37 +142,45 @@ pub fn generate_scored(
             ended: Ended::Length,
             prompt_logits: None,
         };
-        prompts.len()
+        samplers.len()
     ];
-    if prompts.is_empty() {
-        return Generation {
+    let finish = |answers, prefill: Option<Duration>| {
+        let all = begun.elapsed();
+        let prefill = prefill.unwrap_or(all);
+        Generation {
             answers,
-            prefill: begun.elapsed(),
-            decode: Duration::ZERO,
-        };
+            prefill,
+            decode: all.saturating_sub(prefill),
+        }
+    };
+    if prompts.is_empty() {
+        return finish(answers, None);
     }
     let device = aki.devices().swap_remove(0);
     let len = prompts.iter().map(|p| p.input_ids.len()).max();
     let len = len.unwrap_or(0);
     let mut cache = aki.cache(room(len, options));
-    let mut rows: Vec<Row> = prompts
-        .iter()
-        .enumerate()
-        .map(|row| begin(row, len))
+    let mut rows: Vec<Row> = (0..samplers.len())
+        .map(|answer| begin(answer, answer / each, prompts, len))
         .collect();
-    let mut hidden = prefill(aki, prompts, len, &mut cache, &device);
+    let read = prefill(aki, prompts, len, &mut cache, &device, going_on);
+    let Some(mut hidden) = read else {
+        for answer in &mut answers {
+            answer.ended = Ended::Caller;
+        }
+        return finish(answers, None);
+    };
     if options.prompt_logits {
         for row in &rows {
-            answers[row.prompt].prompt_logits =
+            answers[row.answer].prompt_logits =
                 Some(logits_of(aki, &hidden, row.prompt, row.start..len));
         }
     }
     if options.max_new_tokens == 0 {
-        return Generation {
-            answers,
-            prefill: begun.elapsed(),
-            decode: Duration::ZERO,
-        };
+        return finish(answers, None);
+    }
+    if each > 1 {
+        hidden = repeat(&rows, hidden, &mut cache);
     }
     let mut prefill = None;
     loop {
@@ -177,14 +193,14 @@ pub fn generate_scored(
             .zip(logits.chunks_mut(vocabulary))
             .enumerate()
         {
-            let answer = &mut answers[row.prompt];
+            let answer = &mut answers[row.answer];
             if !logits.iter().any(|logit| logit.is_finite()) {
                 answer.ended = Ended::NoNumbers;
                 continue;
             }
             // Drawing changes them.
             let unchanged = top.map(|_| logits.to_vec());
-            let id = samplers[row.prompt].draw(logits, &row.ids);
+            let id = samplers[row.answer].draw(logits, &row.ids);
             if options.stop.contains(&id) {
                 answer.ended = Ended::Stop(id);
                 continue;
@@ -194,7 +210,7 @@ pub fn generate_scored(
             let scored = unchanged
                 .zip(top)
                 .map(|(logits, top)| Logprobs::new(&logits, id, top));
-            if !on_token(row.prompt, id, scored) {
+            if !on_token(row.answer, id, scored) {
                 answer.ended = Ended::Caller;
             } else if answer.token_ids.len() < options.max_new_tokens {
                 going_on.push(at);
@@ -217,12 +233,7 @@ pub fn generate_scored(
             false => step(aki, &mut rows, &mut cache, &device),
         });
     }
-    let prefill = prefill.unwrap_or_else(|| begun.elapsed());
-    Generation {
-        answers,
-        prefill,
-        decode: begun.elapsed().saturating_sub(prefill),
-    }
+    finish(answers, prefill)
 }
 
 /// Does work on the threads that the CPU's kernels use. From outside, each of some hundred small
@@ -242,7 +253,8 @@ fn room(len: usize, options: &GenerateOptions) -> usize {
     len + options.max_new_tokens.min(MOST_ROOM)
 }
 
-fn begin((at, prompt): (usize, &Prompt), len: usize) -> Row {
+fn begin(answer: usize, at: usize, prompts: &[Prompt], len: usize) -> Row {
+    let prompt = &prompts[at];
     let own = prompt.input_ids.len();
     assert!(own > 0, "prompt {at} is empty");
     let layout = &prompt.layout;
@@ -252,6 +264,7 @@ fn begin((at, prompt): (usize, &Prompt), len: usize) -> Row {
         "prompt {at} and its layout differ in length"
     );
     Row {
+        answer,
         prompt: at,
         start: len - own,
         position: layout.positions().last().map_or(0, |last| last + 1),
@@ -259,14 +272,28 @@ fn begin((at, prompt): (usize, &Prompt), len: usize) -> Row {
     }
 }
 
-/// The hidden states of all prompts, `[prompts, len, hidden]`.
+/// Each row with what its prompt came to: the last hidden states, `[rows, 1, hidden]`.
+fn repeat(rows: &[Row], hidden_btd: Tensor<3>, cache: &mut KvCache) -> Tensor<3> {
+    let [prompts, len, width] = hidden_btd.dims();
+    let of_rows: Vec<usize> = rows.iter().map(|row| row.prompt).collect();
+    cache.keep_rows(&of_rows);
+    let last = hidden_btd.slice([0..prompts, len - 1..len, 0..width]);
+    let of_rows: Vec<Tensor<3>> = of_rows
+        .into_iter()
+        .map(|row| last.clone().slice([row..row + 1]))
+        .collect();
+    Tensor::cat(of_rows, 0)
+}
+
+/// The hidden states of all prompts, `[prompts, len, hidden]`; none once it shall not go on.
 fn prefill(
     aki: &Aki,
     prompts: &[Prompt],
     len: usize,
     cache: &mut KvCache,
     device: &Device,
-) -> Tensor<3> {
+    going_on: &dyn Fn() -> bool,
+) -> Option<Tensor<3>> {
     let mut ids = vec![0; prompts.len() * len];
     let (mut pixels, mut pictures, mut spans) = (Vec::new(), 0, Vec::new());
     for (row, prompt) in prompts.iter().enumerate() {
@@ -282,11 +309,20 @@ fn prefill(
             pixels.push(of_prompt.clone());
         }
     }
-    let media = (!pixels.is_empty()).then(|| aki.encode(Tensor::cat(pixels, 0)));
+    let mut media = Vec::new();
+    if !pixels.is_empty() {
+        for some in Tensor::cat(pixels, 0).split(PICTURES, 0) {
+            if !going_on() {
+                return None;
+            }
+            media.push(aki.encode(some));
+        }
+    }
+    let media = (!media.is_empty()).then(|| Tensor::cat(media, 0));
     let x_btd = aki.fuse(tensor(&ids, [prompts.len(), len], device), media, &spans);
     let layouts: Vec<&AttentionLayout> = prompts.iter().map(|prompt| &prompt.layout).collect();
     let layout = AttentionLayout::left_padded(&layouts);
-    aki.forward(x_btd, &layout, Some(cache))
+    aki.forward_while(x_btd, &layout, cache, going_on)
 }
 
 /// As [`step`], by a pass over all that stands before it, into a new cache.
@@ -314,7 +350,7 @@ fn again(
         })
         .collect();
     *cache = aki.cache(room(len, options));
-    prefill(aki, &whole, len, cache, device)
+    prefill(aki, &whole, len, cache, device, &|| true).expect("it goes on")
 }
 
 /// The hidden states after each row's newest token, `[rows, 1, hidden]`.

@@ -118,10 +118,22 @@ impl LanguageModel {
     /// If the cache is for another number of layers.
     pub fn forward(
         &self,
-        mut x_btd: Tensor<3>,
+        x_btd: Tensor<3>,
         layout: &AttentionLayout,
         cache: Option<&mut KvCache>,
     ) -> Tensor<3> {
+        self.forward_while(x_btd, layout, cache, &|| true)
+            .expect("it goes on")
+    }
+
+    /// As [`Self::forward`]; none, and the cache of no use, if `going_on` says no before a block.
+    pub(crate) fn forward_while(
+        &self,
+        mut x_btd: Tensor<3>,
+        layout: &AttentionLayout,
+        cache: Option<&mut KvCache>,
+        going_on: &dyn Fn() -> bool,
+    ) -> Option<Tensor<3>> {
         let mut caches: Vec<Option<&mut LayerCache>> = match cache {
             Some(cache) => {
                 assert_eq!(
@@ -134,9 +146,12 @@ impl LanguageModel {
             None => self.model.layers.iter().map(|_| None).collect(),
         };
         for (layer, cache) in self.model.layers.iter().zip(&mut caches) {
+            if !going_on() {
+                return None;
+            }
             x_btd = layer.forward(x_btd, layout, cache.take());
         }
-        rms_norm(&self.model.norm, x_btd)
+        Some(rms_norm(&self.model.norm, x_btd))
     }
 
     /// Sends a whole text through the blocks and shows the queries and keys, turned by their positions, of

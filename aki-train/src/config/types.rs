@@ -7,7 +7,7 @@ use aki_data::augment::Amounts;
 use aki_data::pretraining::CaptionKind;
 use aki_data::shards::RemoteConfig;
 use aki_data::sources::{SourceConfig, SourceKind};
-use aki_data::{Augmentation, Target, Tokenizer};
+use aki_data::{Augmentation, PictureOrder, Target, Tokenizer};
 use aki_model::AkiConfig;
 use aki_model::attention::Policy;
 use aki_model::projector::ProjectorConfig;
@@ -101,6 +101,9 @@ pub struct StageConfig {
     pub target: StageTarget,
     /// Who may look at whom.
     pub attention: Policy,
+    /// Whether pictures come before their texts or after them.
+    #[serde(default)]
+    pub order: PictureOrder,
     /// Optimizer steps; 0 leaves the stage out.
     pub steps: usize,
     /// Pictures a step; of sources, rows a step. Each rank has as many.

@@ -96,6 +96,7 @@ impl RunConfig {
             tokenizer,
             template: Template {
                 system: self.text.system.clone(),
+                order: stage.order,
             },
             media_len: self.model.media_len(),
             max_text_len: stage.max_text_len,

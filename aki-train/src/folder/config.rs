@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use aki_data::PictureOrder;
 use aki_model::AkiConfig;
 use aki_model::attention::Policy;
 use aki_model::language::LanguageConfig;
@@ -34,6 +35,8 @@ pub struct FolderConfig {
     pub system: Option<String>,
     /// Who may look at whom in a prompt.
     pub attention: Policy,
+    /// Whether pictures come before their texts or after them.
+    pub order: PictureOrder,
     /// Taken from each pixel value, which lies in 0 to 1; one a channel.
     pub norm_mean: [f32; 3],
     /// Then divided by.
@@ -73,6 +76,8 @@ struct File {
     system: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attention: Option<Policy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<PictureOrder>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quantization_config: Option<Quantization>,
     #[serde(flatten)]
@@ -225,6 +230,7 @@ impl FolderConfig {
             pad: file.pad_token_id,
             system: file.system,
             attention: file.attention.unwrap_or(Policy::Mma),
+            order: file.order.unwrap_or_default(),
             norm_mean: file.norm_mean.each(),
             norm_std: file.norm_std.each(),
             quantization: file.quantization_config,
@@ -328,6 +334,7 @@ impl FolderConfig {
             projector: projector.clone(),
             system: self.system.clone(),
             attention: (self.attention != Policy::Mma).then_some(self.attention),
+            order: (self.order != PictureOrder::default()).then_some(self.order),
             quantization_config: self.quantization,
             others: Map::new(),
         };
@@ -357,6 +364,7 @@ mod tests {
             pad: 32011,
             system: None,
             attention: Policy::Mma,
+            order: PictureOrder::ImageText,
             norm_mean: [0.5; 3],
             norm_std: [0.5; 3],
             quantization: None,
@@ -392,6 +400,7 @@ mod tests {
         let changed = FolderConfig {
             system: Some("Be brief.".to_owned()),
             attention: Policy::Causal,
+            order: PictureOrder::TextImage,
             ..config
         };
         changed.write(folder.path()).unwrap();

@@ -149,11 +149,12 @@ impl ModelFolder {
         Loader::new(Samples::new(samples, None, batcher, policy, batch), count)
     }
 
-    /// AKI's texts with this model's system line.
+    /// AKI's texts with this model's system line and order.
     pub fn template(&self) -> Template {
         let published = Template::default();
         Template {
             system: self.config.system.clone().unwrap_or(published.system),
+            order: self.config.order,
         }
     }
 }

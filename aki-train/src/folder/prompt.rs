@@ -1,6 +1,7 @@
 //! Texts and pictures as the network takes them.
 
-use aki_data::{Message, Picture, Role, Sequence};
+use aki_data::text::Part;
+use aki_data::{Message, Picture, PictureOrder, Role, Sequence};
 use aki_model::MediaSpan;
 use aki_model::attention::{AttentionLayout, Document, Policy};
 use aki_model::generate::Prompt;
@@ -38,14 +39,40 @@ impl ModelFolder {
         self.prepared(self.sequence(messages)?, pictures)
     }
 
+    /// A question whose pictures stand where `parts` has them, with no newline beside them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::prompt`], or if conversations are written by a chat template: those have pictures in lines.
+    pub fn placed(&self, parts: &[Part], pictures: &[&Picture]) -> Result<Prompt, TrainError> {
+        if self.chat_template.is_some() {
+            let reason = "the model's texts are written by a chat template, in which every picture has a \
+                          line of its own; ask with --prompt aki";
+            return Err(TrainError::Request(reason.to_owned()));
+        }
+        let media_len = self.config.model.media_len();
+        let sequence = self
+            .template()
+            .question(&self.tokenizer, parts, media_len)?;
+        self.prepared(sequence, pictures)
+    }
+
     /// The ids of [`Self::conversation`], without its pictures.
     ///
     /// # Errors
     ///
-    /// As [`Self::prompt`].
+    /// As [`Self::prompt`]; [`TrainError::Request`] if a chat template is to write what the model learned
+    /// in the other order.
     pub fn sequence(&self, messages: &[Message]) -> Result<Sequence, TrainError> {
         let media_len = self.config.model.media_len();
         let tokenizer = &self.tokenizer;
+        if self.chat_template.is_some() && self.config.order != PictureOrder::ImageText {
+            return Err(TrainError::Request(
+                "this model learned pictures after their texts (\"order\" in config.json), and a chat \
+                 template puts them before"
+                    .to_owned(),
+            ));
+        }
         Ok(match &self.chat_template {
             Some(template) => template.prompt(tokenizer, messages, media_len)?,
             None => self

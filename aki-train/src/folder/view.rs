@@ -274,7 +274,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use aki_data::{Role, Tokenizer};
+    use aki_data::{PictureOrder, Role, Tokenizer};
     use aki_model::AkiConfig;
     use burn::tensor::Device;
 
@@ -298,6 +298,7 @@ mod tests {
                 pad: tokenizer.special().pad,
                 system: Some("Answer the question about the picture.".to_owned()),
                 attention: Policy::Mma,
+                order: PictureOrder::ImageText,
                 norm_mean: [0.5; 3],
                 norm_std: [0.5; 3],
             },

@@ -6,9 +6,9 @@ use super::curves::{HEIGHT, WIDTH, axes, lay_out, smooth};
 use super::jsonl::Record;
 
 /// One colour a run, from the first again after the last; told apart by those who see few colours too
-/// (Okabe and Ito's, without the yellow that is too light on white).
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000",
+/// (Okabe and Ito's, with grey for the yellow that is too light on white).
+pub(crate) const COLOURS: [&str; 8] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f",
 ];
 
 /// A panel's name, and the points of a run for it.

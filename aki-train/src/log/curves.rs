@@ -13,8 +13,8 @@ use kuva::render::render::Scene;
 use super::jsonl::{Record, Split};
 
 /// Pixels of a panel; two of them fill a README's column at its full width.
-pub(super) const WIDTH: f64 = 900.0;
-pub(super) const HEIGHT: f64 = 320.0;
+pub(crate) const WIDTH: f64 = 900.0;
+pub(crate) const HEIGHT: f64 = 320.0;
 
 /// Both panels have these margins, so that their axes of steps stand one above the other.
 pub(super) const MARGIN_LEFT: f64 = 80.0;
@@ -254,7 +254,7 @@ fn note(records: &[Record]) -> Option<String> {
 }
 
 /// The axes of what is drawn, from step 0 to `end`.
-pub(super) fn axes(plots: &[Plot], end: f64) -> Layout {
+pub(crate) fn axes(plots: &[Plot], end: f64) -> Layout {
     let layout = if plots.is_empty() {
         Layout::new((0.0, end), (0.0, 1.0))
     } else {

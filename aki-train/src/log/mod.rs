@@ -12,8 +12,10 @@ mod run_logger;
 mod silent;
 mod tensorboard;
 
+pub(crate) use compared::COLOURS;
 pub use compared::draw_compared;
 pub use csv::write_csv;
+pub(crate) use curves::{HEIGHT, WIDTH, axes};
 pub use curves::{draw, draw_png};
 pub use facts::{StepFacts, StepLog};
 pub use jsonl::{JsonlError, JsonlWriter, Record, Split, read, truncate_after};

@@ -10,9 +10,9 @@ use burn::module::Module;
 
 use super::{Outcome, Run};
 use crate::TrainError;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, StageConfig};
 use crate::evaluation::{Accuracy, evaluate, majority};
-use crate::folder::{ModelFolder, write_file};
+use crate::folder::{FolderConfig, ModelFolder, write_file};
 use crate::log::read;
 use crate::report::{Example, Report, StageResult};
 
@@ -71,7 +71,7 @@ impl Run<'_> {
             stages: stages.collect(),
             trained,
             untrained,
-            majority: majority(&self.train, &self.test),
+            majority: majority(&self.train, &self.test, |turn| &turn.kind),
             examples: self.examples(&folder)?,
         };
         report.write(run_dir, &records)?;
@@ -92,8 +92,15 @@ impl Run<'_> {
         let accepted = self.test.iter().filter(|sample| target.accepts(sample));
         let samples: Vec<&Sample> = accepted.collect();
         let (batch, items) = (self.config.evaluation.batch, samples.len());
-        let policy = self.final_policy();
-        let loader = self.loader(stage, target, policy, samples, None, batch);
+        let FolderConfig {
+            attention, order, ..
+        } = self.folder_config();
+        let stage = &StageConfig {
+            attention,
+            order,
+            ..stage.clone()
+        };
+        let loader = self.loader(stage, target, samples, None, batch);
         let interrupter = &self.options.interrupter;
         let evaluation = evaluate(what, aki, &loader, items, interrupter);
         Ok(evaluation?.map(|evaluation| evaluation.accuracy))

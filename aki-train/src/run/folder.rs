@@ -38,7 +38,7 @@ pub(super) fn keep_config(config: &RunConfig) -> Result<(), TrainError> {
 }
 
 /// The settings that decide a result and differ between the run in a folder and `config`.
-pub(super) fn other_keys(run_dir: &Path, config: &RunConfig) -> Result<Vec<String>, TrainError> {
+pub(crate) fn other_keys(run_dir: &Path, config: &RunConfig) -> Result<Vec<String>, TrainError> {
     let path = run_dir.join("config.toml");
     let old = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
     let new = config.to_toml();

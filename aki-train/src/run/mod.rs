@@ -27,8 +27,8 @@ use crate::optimizer::Groups;
 use crate::report::Report;
 
 pub use begin::Begin;
-pub(crate) use folder::claim;
 use folder::keep_config;
+pub(crate) use folder::{claim, other_keys};
 pub(crate) use start::undrawn;
 
 /// How a run is carried out.
@@ -254,23 +254,20 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
+    /// What the last stage that is not left out learned is what is used.
     fn folder_config(&self) -> FolderConfig {
+        let last = self.config.active().next_back();
         FolderConfig {
             model: self.config.model.clone(),
             base_vocab: self.tokenizer.base_vocab(),
             pad: self.tokenizer.special().pad,
             system: Some(self.config.text.system.clone()),
-            attention: self.final_policy(),
+            attention: last.map_or(Policy::Mma, |stage| stage.attention),
+            order: last.map(|stage| stage.order).unwrap_or_default(),
             norm_mean: NORM,
             norm_std: NORM,
             quantization: None,
         }
-    }
-
-    /// The rule of the last stage that is not left out; it is the model's in use.
-    fn final_policy(&self) -> Policy {
-        let last = self.config.active().next_back();
-        last.map_or(Policy::Mma, |stage| stage.attention)
     }
 
     /// Batches of samples: shuffled and augmented for training, where `order` says how; as they
@@ -279,7 +276,6 @@ impl<'a> Run<'a> {
         &self,
         stage: &StageConfig,
         target: Target,
-        policy: Policy,
         samples: Vec<&Sample>,
         order: Option<Order>,
         batch: usize,
@@ -290,7 +286,7 @@ impl<'a> Run<'a> {
         };
         let batcher = self.batcher(stage, target, order.is_some());
         let samples = samples.into_iter().cloned().collect();
-        let samples = Samples::new(samples, order, batcher, policy, batch);
+        let samples = Samples::new(samples, order, batcher, stage.attention, batch);
         Loader::new(samples.shared_out(ranks), items)
     }
 
@@ -303,6 +299,7 @@ impl<'a> Run<'a> {
             tokenizer: self.tokenizer.clone(),
             template: Template {
                 system: self.config.text.system.clone(),
+                order: stage.order,
             },
             image_size: self.config.model.vision.image_size,
             exif_orientation: self.config.data.exif_orientation,

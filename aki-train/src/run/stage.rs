@@ -274,13 +274,12 @@ impl Run<'_> {
         stage: &StageConfig,
         target: Target,
     ) -> Result<(Batches, Batches), TrainError> {
-        let policy = stage.attention;
         let samples = self.fitting(stage, target, true)?;
         let order = Some(Order::new(self.config.seed, samples.len()));
-        let train = self.loader(stage, target, policy, samples, order, stage.batch);
+        let train = self.loader(stage, target, samples, order, stage.batch);
         let samples = self.fitting(stage, target, false)?;
         let batch = self.config.evaluation.batch;
-        let valid = self.loader(stage, target, policy, samples, None, batch);
+        let valid = self.loader(stage, target, samples, None, batch);
         Ok((Arc::new(train), Arc::new(valid)))
     }
 

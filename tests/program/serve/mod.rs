@@ -1,6 +1,7 @@
 //! `aki serve`, over plain sockets and by OpenAI's own client.
 
 mod answers;
+mod evaluators;
 mod guards;
 mod openai;
 mod queue;

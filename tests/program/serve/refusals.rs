@@ -68,8 +68,8 @@ fn messages_that_are_none() {
             "",
         ),
         (
-            message(json!({"role": "user", "content": "hi", "name": "a"})),
-            "messages[0].name",
+            message(json!({"role": "user", "content": "hi", "nickname": "a"})),
+            "messages[0].nickname",
             "unknown_parameter",
         ),
         (
@@ -110,6 +110,7 @@ fn pictures_that_are_none_or_too_large_or_too_many() {
     let picture = server.picture();
     let see = |url: &str| user(json!([image(url)]));
     let bomb = uri(&png_header(50_000, 50_000));
+    let narrow = uri(&png_header(16_385, 1));
     let cut = uri(&fs::read(server.place.path("run/examples/1.png")).expect("a file")[..60]);
     let of_picture = "messages[0].content[0].image_url.url";
     let cases = [
@@ -137,6 +138,7 @@ fn pictures_that_are_none_or_too_large_or_too_many() {
         ),
         (see(&uri(b"II*\0\x08\0\0\0")), of_picture, "invalid_image"),
         (see(&bomb), of_picture, "image_too_large"),
+        (see(&narrow), of_picture, "image_too_large"),
         (see(&cut), of_picture, "invalid_image"),
         (
             user(json!([image(&picture), image(&picture)])),
@@ -148,6 +150,33 @@ fn pictures_that_are_none_or_too_large_or_too_many() {
     server
         .complete(&with(json!({"messages": shown(&picture, "hi")})))
         .text();
+    server.stop();
+}
+
+#[test]
+fn pictures_that_are_too_much_together_and_prompts_that_are_too_long() {
+    let server = Server::start(&["--max-prompt", "64"]);
+    let large = uri(&png_header(7_000, 7_000));
+    let cases = [
+        (
+            user(json!([image(&large), image(&large), image(&large)])),
+            "messages",
+            "image_too_large",
+        ),
+        (with(json!({"n": 8})), "messages", "context_length_exceeded"),
+        (
+            question(&"what is it? ".repeat(40), json!({})),
+            "messages",
+            "context_length_exceeded",
+        ),
+    ];
+    refused(&server, cases);
+    let long = json!([{"role": "user", "content": "what is it? ".repeat(40)}]);
+    let look = json!({"messages": long, "policy": "mma"}).to_string();
+    let reply = server.ask("POST", "/api/attention", "", look.as_bytes());
+    assert_eq!(reply.error().2, "context_length_exceeded");
+    let name = server.get("/v1/models/%ff");
+    assert_eq!(name.error().0, 400, "{}", name.body);
     server.stop();
 }
 
@@ -202,7 +231,7 @@ fn settings_that_are_wrong_or_ask_for_what_is_not_there() {
             "unsupported_parameter",
         ),
         (
-            with(json!({"tool_choice": "auto"})),
+            with(json!({"tool_choice": "required"})),
             "tool_choice",
             "unsupported_parameter",
         ),
@@ -221,7 +250,8 @@ fn settings_that_are_wrong_or_ask_for_what_is_not_there() {
     let idle = json!({
         "frequency_penalty": 0, "presence_penalty": 0.0, "response_format": {"type": "text"}, "tools": [],
         "tool_choice": "none", "logit_bias": {}, "user": "me", "metadata": {"a": "b"}, "n": 1, "stop": null,
-        "max_completion_tokens": 8, "modalities": ["text"],
+        "max_completion_tokens": 8, "modalities": ["text"], "verbosity": null, "no_such_thing": null,
+        "messages": [{"role": "user", "content": "hi", "name": "me", "function_call": null}],
     });
     server.complete(&with(idle)).text();
     server.stop();

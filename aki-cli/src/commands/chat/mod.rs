@@ -62,7 +62,10 @@ pub fn run(args: &ModelArgs) -> Result<()> {
         chat.greet()?;
     }
     loop {
-        match input.next()? {
+        let line = input.next()?;
+        // One at the prompt is the line's, and no answer's.
+        chat.stop.store(false, Ordering::Relaxed);
+        match line {
             Line::Text(line) => match typed::parse(&line) {
                 Typed::Nothing => {}
                 Typed::Quit => break,
@@ -152,16 +155,18 @@ impl Chat {
             tokens: self.session.model.tokenizer.special().stops(),
             texts: &[],
         };
-        self.stop.store(false, Ordering::Relaxed);
+        let going_on = || !self.stop.load(Ordering::Relaxed);
         let mut out = std::io::stdout();
-        let answer = self.session.answer(prompt, &ends, false, |new| {
-            match self.person {
-                true => write!(out, "{}", terminal::plain(new))?,
-                false => write!(out, "{new}")?,
-            }
-            out.flush()?;
-            Ok(!self.stop.load(Ordering::Relaxed))
-        })?;
+        let answer = self
+            .session
+            .answer(prompt, &ends, false, &going_on, |new| {
+                match self.person {
+                    true => write!(out, "{}", terminal::plain(new))?,
+                    false => write!(out, "{new}")?,
+                }
+                out.flush()?;
+                Ok(going_on())
+            })?;
         writeln!(out)?;
         answer.check()?;
         let stopped = answer.generated.ended == Ended::Caller;

@@ -4,7 +4,8 @@ mod bench;
 mod check;
 mod pack;
 mod preview;
-mod progress;
+pub mod progress;
+mod scenes;
 
 use std::path::Path;
 
@@ -38,6 +39,7 @@ pub fn run(command: DataCommand) -> Result<Done> {
             check::run(&config, stage.as_deref(), &source, !no_decode, json)
         }
         DataCommand::Bench(args) => bench::run(args),
+        DataCommand::Scenes(args) => scenes::run(&args),
         DataCommand::PackShards {
             input,
             out,

@@ -1,12 +1,11 @@
 //! Making an answer, on the model's thread.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aki_data::{DataError, Picture, Tokenizer};
 use aki_model::generate::{
     Ended, GenerateOptions, Logprobs, Prompt, Sampler, Sampling, generate_scored,
 };
-use aki_train::TrainError;
 use aki_train::answer::AnswerText;
 use aki_train::folder::ModelFolder;
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::request::ChatRequest;
 use crate::serve::metrics::Metrics;
 use crate::serve::picture::Encoded;
-use crate::serve::{ApiError, Cancel};
+use crate::serve::{ApiError, Cancel, Settings};
 
 /// What comes of an answer: its beginning, parts of its choices, the end of each, the end.
 #[derive(Debug)]
@@ -100,34 +99,53 @@ pub fn answer(
     model: &ModelFolder,
     cancel: &Cancel,
     request: &ChatRequest,
-    time_limit: Duration,
+    settings: &Settings,
     mut events: Events,
 ) {
-    let deadline = Instant::now() + time_limit;
+    let (deadline, max_prompt) = (Instant::now() + settings.time_limit, settings.max_prompt);
     let going_on = || !cancel.is_set() && Instant::now() < deadline;
-    let done = prompt(model, request)
+    let done = prompt(model, request, max_prompt, &going_on)
         .and_then(|(prompt, room)| make(model, request, prompt, room, &going_on, &mut events));
     events.send(done);
 }
 
 /// The prompt, and how many tokens may follow it.
-fn prompt(model: &ModelFolder, request: &ChatRequest) -> Result<(Prompt, usize), ApiError> {
-    let pictures = request.pictures.iter().map(Encoded::decode);
-    let pictures: Vec<Picture> = pictures.collect::<Result<_, _>>()?;
-    let pictures: Vec<&Picture> = pictures.iter().collect();
-    let too_long = |message| ApiError::param("messages", message).code("context_length_exceeded");
-    let prompt = model.conversation(&request.messages, &pictures);
-    let prompt = prompt.map_err(|error| match error {
-        TrainError::TooLong { .. } => too_long(error.to_string()),
-        error => error.into(),
-    })?;
-    let len = prompt.input_ids.len();
-    match model.room(len) {
-        0 => Err(too_long(format!(
-            "the prompt has {len} tokens, which fills the model"
-        ))),
-        room => Ok((prompt, room.min(request.max_tokens))),
+fn prompt(
+    model: &ModelFolder,
+    request: &ChatRequest,
+    most: usize,
+    going_on: &dyn Fn() -> bool,
+) -> Result<(Prompt, usize), ApiError> {
+    let sequence = model.sequence(&request.messages)?;
+    let len = sequence.input_ids.len();
+    model.check_length("the prompt", len)?;
+    let room = model.room(len);
+    if room == 0 {
+        let message = format!("the prompt has {len} tokens, which fills the model");
+        return Err(ApiError::too_long(message));
     }
+    // Each choice has a copy of what is kept of the prompt.
+    check_prompt(len * request.choices, most)?;
+    let side = model.config.model.vision.image_size;
+    let pictures = Encoded::decode_all(&request.pictures, side, going_on)?;
+    let pictures: Vec<&Picture> = pictures.iter().collect();
+    let prompt = model.prepared(sequence, &pictures)?;
+    Ok((prompt, room.min(request.max_tokens)))
+}
+
+/// Refuses prompts of more tokens than the server takes.
+///
+/// # Errors
+///
+/// 400 if it is one.
+pub fn check_prompt(len: usize, most: usize) -> Result<(), ApiError> {
+    if len <= most {
+        return Ok(());
+    }
+    Err(ApiError::too_long(format!(
+        "the prompt has {len} tokens, those of pictures and of every choice included, which is more than the \
+         {most} allowed; see --max-prompt"
+    )))
 }
 
 fn make(
@@ -149,9 +167,9 @@ fn make(
         seed: request.sampling.seed.wrapping_add(at as u64),
         ..request.sampling.clone()
     };
+    // One prompt for all of them.
     let numbers = 0..request.choices;
     let mut samplers: Vec<_> = numbers.clone().map(|at| Sampler::new(seeded(at))).collect();
-    let prompts = vec![prompt; request.choices];
     let tokenizer = &model.tokenizer;
     let mut choices: Vec<Choice> = numbers
         .map(|number| Choice {
@@ -163,10 +181,11 @@ fn make(
     let mut fault = None;
     let generation = generate_scored(
         &model.aki,
-        &prompts,
+        &[prompt],
         &mut samplers,
         &options,
         request.logprobs,
+        going_on,
         |at, id, logprobs| {
             if at == 0 {
                 events.token();
@@ -189,9 +208,7 @@ fn make(
     }
     let answers = &generation.answers;
     if answers.iter().any(|it| it.ended == Ended::NoNumbers) {
-        return Err(ApiError::internal(
-            "the logits are not numbers: weights or activations are too large for this type; serve with --dtype f32",
-        ));
+        return Err(ApiError::no_numbers());
     }
     for (choice, answer) in choices.iter_mut().zip(answers) {
         let fault = |error: DataError| ApiError::internal(error.to_string());

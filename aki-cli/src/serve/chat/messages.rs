@@ -39,6 +39,8 @@ pub fn read(
         if message.text("refusal")?.is_some() {
             return Err(message.fault("refusal", "is not supported"));
         }
+        // Who speaks is no part of the model's texts.
+        message.text("name")?;
         message.end()?;
         messages.push(Message {
             role,
@@ -121,7 +123,8 @@ fn content(
                     );
                     return Err(part.fault("image_url", &why).code("too_many_images"));
                 }
-                pictures.push(picture(&mut part)?);
+                pictures.push(picture(&mut part, limits)?);
+                Encoded::check_all(pictures)?;
             }
             _ => return Err(part.fault("type", "must be text or image_url")),
         }
@@ -130,7 +133,7 @@ fn content(
     Ok(texts.join("\n"))
 }
 
-fn picture(part: &mut Fields) -> Result<Encoded, ApiError> {
+fn picture(part: &mut Fields, limits: &Limits) -> Result<Encoded, ApiError> {
     let missing = part.fault("image_url", "is missing");
     let mut image = part.object("image_url")?.ok_or(missing)?;
     // The model sees every picture at one size.
@@ -140,7 +143,7 @@ fn picture(part: &mut Fields) -> Result<Encoded, ApiError> {
     }
     let url = image.text("url")?;
     let url = url.ok_or_else(|| image.fault("url", "is missing"))?;
-    let picture = Encoded::from_uri(&url, &image.path("url"))?;
+    let picture = Encoded::from_uri(&url, &image.path("url"), limits.upright)?;
     image.end()?;
     Ok(picture)
 }

@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`.
 
-mod answer;
+pub(super) mod answer;
 pub(super) mod messages;
 mod request;
 mod response;
@@ -67,12 +67,9 @@ fn begin(
     let (shared, begun) = (state.clone(), record.begun());
     let ticket = state.worker.submit(move |model, cancel| {
         let events = Events::new(send, &shared.metrics, begun);
-        answer::answer(model, cancel, &request, shared.settings.time_limit, events);
+        answer::answer(model, cancel, &request, &shared.settings, events);
     });
-    let ticket = ticket.map_err(|Busy| {
-        state.metrics.refused.inc();
-        state.worker.refusal()
-    })?;
+    let ticket = ticket.map_err(|Busy| state.worker.refusal())?;
     Ok((events, ticket))
 }
 

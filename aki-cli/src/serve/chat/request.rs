@@ -17,7 +17,9 @@ const MAX_STOPS: usize = 4;
 const MAX_TOP_LOGPROBS: i64 = 20;
 
 /// Members that change nothing of an answer: names and notes for the provider.
-const IGNORED: [&str; 7] = [
+const IGNORED: [&str; 8] = [
+    // VLMEvalKit's, with the benchmark's name.
+    "dataset",
     "metadata",
     "parallel_tool_calls",
     "prompt_cache_key",
@@ -121,6 +123,8 @@ fn refuse(fields: &mut Fields) -> Result<(), ApiError> {
             None => false,
             Some(Value::Array(list)) => list != ["text"] && !list.is_empty(),
             Some(Value::Object(object)) => !object.is_empty(),
+            // With no tools to choose from.
+            Some(Value::String(word)) if name == "tool_choice" => word != "none" && word != "auto",
             Some(Value::String(word)) => word != "none",
             Some(_) => true,
         };
@@ -226,6 +230,7 @@ mod tests {
         id: "aki",
         max_pictures: 2,
         max_tokens: 64,
+        upright: false,
     };
 
     /// A picture of one pixel.
@@ -350,7 +355,7 @@ mod tests {
             ];
             let data = base64::prelude::BASE64_STANDARD.encode([heads[format], &bytes].concat());
             let uri = format!("data:image/png;base64,{data}");
-            match Encoded::from_uri(&uri, "url").and_then(|picture| picture.decode()) {
+            match Encoded::from_uri(&uri, "url", false).and_then(|picture| picture.decode()) {
                 Ok(_) => {}
                 Err(error) => prop_assert!(error.status.is_client_error()),
             }

@@ -20,6 +20,8 @@ const KINDS = /^image\/(png|jpeg|webp|gif|bmp)$/;
 let model = "";
 let key = "";
 let picture = null; // a data URI
+let file = null; // the same as a Blob
+let turning = "none"; // how the model sees photos that were taken with a turned camera
 let messages = []; // as the API takes them
 let running = null; // an AbortController while an answer comes
 let view = null; // what is looked at
@@ -54,6 +56,8 @@ async function greet() {
     const list = await (await ask("/v1/models")).json();
     model = list.data[0].id;
     at("model").textContent = model;
+    turning = list.data[0].exif_orientation ? "from-image" : "none";
+    at("shown").style.imageOrientation = turning;
     at("key-form").hidden = true;
   } catch (error) {
     fail(error);
@@ -62,9 +66,11 @@ async function greet() {
 
 // ---- The picture
 
-function show(uri, sample) {
-  if (messages.length) fresh();
+function show(uri, blob, sample) {
+  // What is asked, and what is being answered, is about the picture before.
+  if (messages.length || running) fresh();
   picture = uri;
+  file = blob;
   const image = at("shown");
   image.onload = () => image.classList.toggle("small", image.naturalWidth < 256);
   image.onerror = () => fail(new Error("The browser cannot show this picture; the model may still read it."));
@@ -79,7 +85,7 @@ function show(uri, sample) {
 function read(blob, sample) {
   if (!KINDS.test(blob.type)) return fail(new Error("A PNG, JPEG, WebP, GIF or BMP is expected."));
   const reader = new FileReader();
-  reader.onload = () => show(reader.result, sample);
+  reader.onload = () => show(reader.result, blob, sample);
   reader.onerror = () => fail(new Error("The file cannot be read."));
   reader.readAsDataURL(blob);
 }
@@ -172,15 +178,18 @@ async function send() {
       line.textContent = answer.trimStart();
     }
   } catch (error) {
-    if (error.name === "AbortError") {
-      note = "Stopped.";
-    } else {
+    note = "Stopped.";
+    if (error.name !== "AbortError") {
+      note = "";
       fail(error);
-      if (!answer) {
-        told.item.remove();
-        item.remove();
-        at("question").value = question;
-      }
+    }
+    // Nothing was said: the question is taken back.
+    if (!answer.trim() && item.isConnected) {
+      told.item.remove();
+      item.remove();
+      at("empty").hidden = messages.length > 0;
+      at("question").value ||= question;
+      at("say").textContent = note;
     }
   }
   item.className = "assistant";
@@ -226,15 +235,28 @@ async function attention(policy, of) {
   return { ...it, media_to_words: halves(it.media_to_words), words_to_media: halves(it.words_to_media), patches: halves(it.patches) };
 }
 
+/** A JPEG without its EXIF: browsers turn what goes onto a canvas by it, whatever they are told. */
+async function unturned(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  const place = new TextDecoder("latin1").decode(bytes.subarray(0, 1 << 16)).indexOf("Exif\0\0");
+  if (place > 0) bytes[place] = 0;
+  return new Blob([bytes], { type: blob.type });
+}
+
 async function look(of, button) {
   at("error").hidden = true;
   button.disabled = true;
   button.textContent = "Looking …";
   try {
     // One after the other: the queue may have no room for two.
-    view = { mma: await attention("mma", of), causal: await attention("causal", of) };
+    const image = await createImageBitmap(turning === "none" ? await unturned(file) : file);
+    const both = { image, mma: await attention("mma", of), causal: await attention("causal", of) };
+    // Another picture or chat may have come meanwhile.
+    if (!button.isConnected) return;
+    view = both;
     open();
   } catch (error) {
+    if (!button.isConnected) return;
     fail(error);
   }
   button.disabled = false;
@@ -368,7 +390,7 @@ function paint(canvas, cells, grid, top) {
   pen.clearRect(0, 0, width, height);
   pen.imageSmoothingEnabled = !at("shown").classList.contains("small");
   pen.filter = "grayscale(1) brightness(.62)";
-  pen.drawImage(at("shown"), 0, 0, width, height);
+  pen.drawImage(view.image, 0, 0, width, height);
   pen.filter = "none";
   if (!top) return;
   const heat = new OffscreenCanvas(grid, grid);
@@ -441,9 +463,19 @@ dark.onchange = () => theme();
 at("theme").onclick = () => {
   const name = theme() ? "light" : "dark";
   theme(name);
-  localStorage.setItem("theme", name);
+  remember(name);
 };
 
-theme(localStorage.getItem("theme"));
+/** The theme chosen before, or now. Browsers may keep nothing of a page. */
+function remember(name) {
+  try {
+    if (name) localStorage.setItem("theme", name);
+    return localStorage.getItem("theme");
+  } catch {
+    return null;
+  }
+}
+
+theme(remember());
 samples();
 greet();

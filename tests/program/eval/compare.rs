@@ -1,0 +1,83 @@
+//! `aki eval compare`, and easy-VQA's answers.
+
+use super::{eval, eval_easy_vqa, rows, trained};
+use crate::support::Workplace;
+
+fn compare(place: &Workplace, more: &[&str]) -> crate::support::Ended {
+    place.aki(&[&["eval", "compare"], more].concat())
+}
+
+#[test]
+fn two_models_are_compared_on_what_both_were_asked() {
+    let place = trained();
+    let out = ["--limit", "6", "--out", "a"];
+    eval(&place, &["mmbench", "pope"], &out).good();
+    eval_easy_vqa(&place, "6", Some("a")).good();
+    eval_easy_vqa(&place, "4", Some("b")).good();
+    eval(&place, &["mmbench"], &["--out", "b", "--limit", "4"]).good();
+    let ended = compare(&place, &["a", "b"]).good();
+    assert!(
+        ended.stderr.contains("left out: pope, which only a has"),
+        "{}",
+        ended.stderr
+    );
+    let told = "mmbench: left out are 2 questions that only a has answers to";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert!(ended.stdout.contains("| accuracy "), "{}", ended.stdout);
+    let objects = compare(&place, &["a", "b", "--json"]).good().stdout;
+    let objects = objects
+        .lines()
+        .map(|it| serde_json::from_str(it).expect("JSON"));
+    for object in objects.collect::<Vec<serde_json::Value>>() {
+        let column = &object["columns"][0];
+        assert_eq!(column["scores"][0], column["scores"][1], "{object}");
+        // Of MMBench's few rows no question is there in all its orders.
+        let p = match object["benchmark"].as_str() {
+            Some("easy-vqa") => serde_json::json!(1.0),
+            _ => serde_json::Value::Null,
+        };
+        assert_eq!(column["p"], p, "{object}");
+    }
+}
+
+#[test]
+fn easy_vqas_answers_add_up_to_its_table() {
+    let place = trained();
+    let ended = eval_easy_vqa(&place, "4", Some("out")).good();
+    let object: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let rows = rows(&place.path("out"), "easy-vqa");
+    assert_eq!(object["all"]["asked"], rows.len());
+    let right = rows.iter().filter(|row| row["mark"]["value"] == 1.0);
+    assert_eq!(object["all"]["right"], right.count());
+    // As without.
+    let plain = eval_easy_vqa(&place, "4", None).good();
+    let plain: serde_json::Value = serde_json::from_str(&plain.stdout).expect("JSON");
+    assert_eq!(plain["all"], object["all"]);
+}
+
+#[test]
+fn what_was_asked_in_another_way_is_not_compared() {
+    let place = trained();
+    eval(&place, &["realworldqa"], &["--out", "a"]).good();
+    let kit = ["--out", "b", "--prompt", "vlmevalkit"];
+    eval(&place, &["realworldqa"], &kit).good();
+    let message = compare(&place, &["a", "b"]).refused();
+    assert!(
+        message.contains(
+            "was not asked in the same way in a and in b (prompt: aki here, vlmevalkit there"
+        ),
+        "{message}"
+    );
+    eval(&place, &["pope"], &["--out", "c", "--limit", "1"]).good();
+    let message = compare(&place, &["a", "c"]);
+    assert_eq!(message.code, Some(2));
+    assert!(
+        message.stderr.contains("no benchmark in common"),
+        "{}",
+        message.stderr
+    );
+    let message = compare(&place, &["a", "run"]).refused();
+    assert!(message.contains("there are no answers in run"), "{message}");
+    let message = compare(&place, &["a", "nowhere"]).refused();
+    assert!(message.contains("nowhere"), "{message}");
+}
