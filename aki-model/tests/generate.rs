@@ -347,13 +347,6 @@ fn rows_stop_each_for_its_own_reason() {
 
 #[test]
 fn each_row_draws_from_its_own_stream() {
-    let device = Device::flex();
-    let aki = model(&device);
-    let cases = cases();
-    let prompts: Vec<Prompt> = cases
-        .iter()
-        .map(|case| case.prompt(Policy::Mma, &device))
-        .collect();
     let sampler = |seed| {
         Sampler::new(Sampling {
             temperature: 1.5,
@@ -364,28 +357,11 @@ fn each_row_draws_from_its_own_stream() {
             seed,
         })
     };
-    let mut samplers: Vec<Sampler> = (0..3).map(sampler).collect();
-    let together = generate(&aki, &prompts, &mut samplers, &tokens(12), |_, _| true);
-    for at in 0..3 {
-        let alone = generate(
-            &aki,
-            &prompts[at..=at],
-            &mut [sampler(at as u64)],
-            &tokens(12),
-            |_, _| true,
-        );
-        assert_eq!(alone.answers[0].token_ids, together.answers[at].token_ids);
-    }
+    are_those_of_separate_calls(sampler, 1);
 }
 
 #[test]
 fn several_answers_to_a_prompt_are_those_of_separate_calls() {
-    let device = Device::flex();
-    let aki = model(&device);
-    let prompts: Vec<Prompt> = cases()
-        .iter()
-        .map(|case| case.prompt(Policy::Mma, &device))
-        .collect();
     let sampler = |seed| {
         Sampler::new(Sampling {
             temperature: 1.5,
@@ -393,12 +369,24 @@ fn several_answers_to_a_prompt_are_those_of_separate_calls() {
             ..Sampling::default()
         })
     };
-    let mut samplers: Vec<Sampler> = (0..9).map(sampler).collect();
+    are_those_of_separate_calls(sampler, 3);
+}
+
+/// That answers to all cases together, `each` a prompt, are those of separate calls with the same seeds.
+fn are_those_of_separate_calls(sampler: impl Fn(u64) -> Sampler, each: usize) {
+    let device = Device::flex();
+    let aki = model(&device);
+    let prompts: Vec<Prompt> = cases()
+        .iter()
+        .map(|case| case.prompt(Policy::Mma, &device))
+        .collect();
+    let answers = prompts.len() * each;
+    let mut samplers: Vec<Sampler> = (0..answers as u64).map(&sampler).collect();
     let together = generate(&aki, &prompts, &mut samplers, &tokens(12), |_, _| true);
-    for at in 0..9 {
+    for at in 0..answers {
         let alone = generate(
             &aki,
-            &prompts[at / 3..=at / 3],
+            &prompts[at / each..=at / each],
             &mut [sampler(at as u64)],
             &tokens(12),
             |_, _| true,

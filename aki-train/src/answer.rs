@@ -2,6 +2,24 @@
 
 use aki_data::{DataError, TextStream, Tokenizer};
 
+/// What is said of weights or activations that overflowed.
+pub const NO_NUMBERS: &str =
+    "the logits are not numbers: weights or activations are too large for this type";
+
+/// The text of a whole answer, without blanks around it.
+///
+/// # Errors
+///
+/// [`DataError::Decode`] if an id is outside the vocabulary.
+pub fn text_of(tokenizer: &Tokenizer, ids: &[u32]) -> Result<String, DataError> {
+    let mut text = AnswerText::new(tokenizer, &[]);
+    for &id in ids {
+        text.push(id)?;
+    }
+    text.finish()?;
+    Ok(text.text().trim().to_owned())
+}
+
 /// Turns tokens into text as they come.
 ///
 /// What is given piece by piece lacks the blanks that the text begins with: some tokenizers begin every word
@@ -115,15 +133,20 @@ fn begins(text: &str, stop: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn pieces(stops: &[&str], pieces: &[&str]) -> (Vec<String>, bool) {
-        let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
-        let mut answer = AnswerText {
+    /// Of which pieces of text are taken, and no tokens.
+    fn answer(stops: &[String]) -> AnswerText<'_> {
+        AnswerText {
             stream: None,
-            stops: &stops,
+            stops,
             held: String::new(),
             text: String::new(),
             stopped: false,
-        };
+        }
+    }
+
+    fn pieces(stops: &[&str], pieces: &[&str]) -> (Vec<String>, bool) {
+        let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
+        let mut answer = answer(&stops);
         let mut given: Vec<String> = Vec::new();
         for piece in pieces {
             given.push(answer.take(piece, false).to_owned());
@@ -150,13 +173,7 @@ mod tests {
     #[test]
     fn blanks_before_the_first_word_are_not_given() {
         let stops = ["!".to_owned()];
-        let mut answer = AnswerText {
-            stream: None,
-            stops: &stops,
-            held: String::new(),
-            text: String::new(),
-            stopped: false,
-        };
+        let mut answer = answer(&stops);
         let given = [" ", " x", " ", "y"].map(|piece| answer.take(piece, false).to_owned());
         assert_eq!(given, ["", "x", " ", "y"]);
         assert_eq!(answer.text(), "  x y");

@@ -19,6 +19,7 @@ pub mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;
+mod markdown;
 pub mod optimizer;
 pub mod plan;
 pub mod preview;

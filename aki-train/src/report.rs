@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::evaluation::Accuracy;
-use crate::folder::write_file;
+use crate::folder::{write_file, write_json};
 use crate::log::{Record, Split, draw, draw_png, write_csv};
 
 /// The result of a run; `report.json` holds it.
@@ -226,8 +226,7 @@ impl Report {
         let title = run_dir.file_name().unwrap_or_default().to_string_lossy();
         write_file(&run_dir.join("report.md"), self.markdown(&title).as_bytes())?;
         // Last, since its presence says that the run is complete.
-        let json = serde_json::to_string_pretty(self).unwrap_or_default();
-        write_file(&run_dir.join("report.json"), json.as_bytes())
+        write_json(&run_dir.join("report.json"), self)
     }
 
     /// Reads a finished run's `report.json`; nothing if the run has none.

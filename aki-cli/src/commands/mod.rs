@@ -31,10 +31,6 @@ use clap::CommandFactory;
 use crate::args::{Args, BenchCommand, Command, Dtype, InspectCommand};
 use crate::device::DeviceChoice;
 
-/// What is said of weights or activations that overflowed.
-pub const NO_NUMBERS: &str =
-    "the logits are not numbers: weights or activations are too large for this type";
-
 /// How a command ended.
 pub enum Done {
     Finished,

@@ -8,11 +8,11 @@ use aki_data::{DataError, Picture};
 use aki_model::generate::{
     Answer, Ended, GenerateOptions, Prompt, Sampler, Sampling, generate_scored,
 };
-use aki_train::answer::AnswerText;
+use aki_train::answer::{AnswerText, NO_NUMBERS};
 use aki_train::folder::ModelFolder;
 use anyhow::{Context, Result, ensure};
 
-use super::{NO_NUMBERS, open_model};
+use super::open_model;
 use crate::args::ModelArgs;
 
 /// A model, pictures, and how answers are drawn.

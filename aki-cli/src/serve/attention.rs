@@ -5,7 +5,7 @@ use std::time::Instant;
 use aki_data::{Message, Picture, Piece, Role};
 use aki_model::attention::Policy;
 use aki_model::generate::{Ended, GenerateOptions, Sampler, Sampling, generate_scored};
-use aki_train::answer::AnswerText;
+use aki_train::answer::text_of;
 use aki_train::folder::{ModelFolder, Part, View};
 use axum::Json;
 use axum::extract::{self, Request};
@@ -134,12 +134,7 @@ impl Look {
         if answer.ended == Ended::NoNumbers {
             return Err(ApiError::no_numbers());
         }
-        let mut text = AnswerText::new(&model.tokenizer, &[]);
-        for id in answer.token_ids {
-            text.push(id)?;
-        }
-        text.finish()?;
-        Ok(text.text().trim().to_owned())
+        Ok(text_of(&model.tokenizer, &answer.token_ids)?)
     }
 }
 

@@ -2,12 +2,11 @@
 
 use aki_data::DataError;
 use aki_train::TrainError;
+use aki_train::answer::NO_NUMBERS;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-
-use crate::commands::NO_NUMBERS;
 
 /// Seconds after which a refused client should ask again.
 const RETRY_AFTER: u64 = 2;

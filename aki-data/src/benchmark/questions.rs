@@ -39,8 +39,7 @@ impl Questions {
             place: benchmark.title().to_owned(),
             reason,
         };
-        let whole = |files: &&&[&str]| files.iter().all(|file| folder.join(file).is_file());
-        let files = benchmark.files().iter().find(whole).ok_or_else(|| {
+        let files = benchmark.files_in(folder).ok_or_else(|| {
             let ways: Vec<_> = benchmark
                 .files()
                 .iter()

@@ -1,5 +1,7 @@
 //! The benchmarks there are.
 
+use std::path::Path;
+
 use super::style::PromptStyle;
 
 /// A benchmark: a set of questions about pictures, and how answers to it are scored.
@@ -94,6 +96,12 @@ impl Benchmark {
             Self::RealWorldQa => &[&["RealWorldQA.tsv"]],
             Self::CvBench => &[&["test_2d.parquet", "test_3d.parquet"], &["test.parquet"]],
         }
+    }
+
+    /// Of [`Self::files`] the first list that is in `folder` whole.
+    pub fn files_in(self, folder: &Path) -> Option<&'static [&'static str]> {
+        let whole = |files: &&[&str]| files.iter().all(|file| folder.join(file).is_file());
+        self.files().iter().copied().find(whole)
     }
 
     /// Its headline scores, as Table 1 names them; [`Score::columns`](super::Score) has the same

@@ -105,11 +105,7 @@ impl ChatTemplate {
         let list: Vec<_> = messages
             .iter()
             .map(|message| {
-                let role = match message.role {
-                    Role::System => "system",
-                    Role::User => "user",
-                    Role::Assistant => "assistant",
-                };
+                let role = message.role.name();
                 let pictures = format!("{image}\n").repeat(message.pictures);
                 context! { role, content => pictures + &guard.cover(&message.text) }
             })

@@ -18,6 +18,17 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// Its name in OpenAI's messages and in chat templates.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// A turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

@@ -53,6 +53,14 @@ pub enum PictureOrder {
 }
 
 impl PictureOrder {
+    /// Its name in files and pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ImageText => "image-text",
+            Self::TextImage => "text-image",
+        }
+    }
+
     /// A message's text with the lines of its pictures.
     pub(super) fn message(self, image: u32, pictures: usize, text: &str) -> Vec<Piece<'_>> {
         let (image, newline) = (Piece::Special(image), Piece::Text("\n"));

@@ -1,13 +1,12 @@
 //! Questions to a model, or to several copies of it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use aki_data::benchmark::{Benchmark, PromptStyle, Questions};
 use burn::train::Interrupter;
 
-use super::Record;
 use super::batch::answers;
+use super::{Record, share};
 use crate::TrainError;
 use crate::evaluation::bar;
 use crate::folder::ModelFolder;
@@ -53,45 +52,19 @@ pub fn ask(
     let bar = bar(request.benchmark.name(), asked, "questions");
     bar.set_position((asked - pending.len()) as u64);
     bar.reset_eta();
-    let batches = Mutex::new(pending.chunks(request.batch.max(1)));
-    let (record, failed) = (Mutex::new(record), AtomicBool::new(false));
-    let next = || match interrupter.should_stop() || failed.load(Ordering::Relaxed) {
-        true => None,
-        false => lock(&batches).next(),
-    };
-    let work = |model: &mut ModelFolder| -> Result<(), TrainError> {
-        while let Some(batch) = next() {
-            for row in answers(model, request, batch)? {
-                lock(&record).push(row)?;
-                bar.inc(1);
-            }
+    let record = Mutex::new(record);
+    let work = |model: &mut ModelFolder, batch: &[usize], _: &dyn Fn() -> bool| {
+        for row in answers(model, request, batch)? {
+            record
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(row)?;
+            bar.inc(1);
         }
         Ok(())
     };
-    let (work, failed) = (&work, &failed);
-    let result: Result<(), TrainError> = std::thread::scope(|scope| {
-        let threads: Vec<_> = models
-            .iter_mut()
-            .map(|model| {
-                scope.spawn(move || {
-                    let result = work(model);
-                    failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                    result
-                })
-            })
-            .collect();
-        let results = threads.into_iter().map(|thread| match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        results.collect::<Vec<_>>().into_iter().collect()
-    });
+    let batches = pending.chunks(request.batch.max(1));
+    let all = share(models, batches, || interrupter.should_stop(), work);
     bar.finish_and_clear();
-    result?;
-    Ok(lock(&batches).next().is_none())
-}
-
-/// What the lock guards is whole between any two of its changes.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    all
 }

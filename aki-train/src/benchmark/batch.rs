@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Answered, Request};
 use crate::TrainError;
-use crate::answer::AnswerText;
+use crate::answer::{NO_NUMBERS, text_of};
 use crate::folder::ModelFolder;
 
 /// Of a question, what could be made of it, or why nothing.
@@ -143,14 +143,7 @@ fn row(
 
 fn text(model: &ModelFolder, answer: &Answer) -> Fallible<String> {
     if answer.ended == Ended::NoNumbers {
-        let reason = "the logits are not numbers: weights or activations are too large for this type; try --dtype f32";
-        return Err(reason.to_owned());
+        return Err(format!("{NO_NUMBERS}; try --dtype f32"));
     }
-    let mut text = AnswerText::new(&model.tokenizer, &[]);
-    let ids = answer.token_ids.iter();
-    let decoded = ids.map(|&id| text.push(id).map(drop));
-    let decoded = decoded.collect::<Result<(), _>>();
-    decoded.map_err(|error| error.to_string())?;
-    text.finish().map_err(|error| error.to_string())?;
-    Ok(text.text().trim().to_owned())
+    text_of(&model.tokenizer, &answer.token_ids).map_err(|error| error.to_string())
 }

@@ -15,6 +15,7 @@ mod measure;
 mod meta;
 mod record;
 mod score;
+mod share;
 mod table;
 
 pub use ask::{Request, ask};
@@ -23,6 +24,7 @@ pub use measure::Measure;
 pub use meta::{Meta, data_of, fingerprint};
 pub use record::{Answered, Judgement, Record, benchmarks, read, write};
 pub use score::Scored;
+pub use share::share;
 pub use table::{Published, compared, published, scored};
 
 /// What the built-in benchmark is called; it has no part in [`aki_data::benchmark`], since its answers are

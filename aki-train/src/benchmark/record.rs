@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Meta;
 use crate::TrainError;
 use crate::files::{append_after, whole_lines};
-use crate::folder::write_file;
+use crate::folder::{write_file, write_json};
 use crate::run::claim;
 
 /// A question that was asked, and what came of it.
@@ -239,11 +239,6 @@ fn read_meta(folder: &Path, benchmark: &str) -> Result<Meta, TrainError> {
     let path = meta_path(folder, benchmark);
     let bytes = std::fs::read(&path).map_err(TrainError::io("read", &path))?;
     serde_json::from_slice(&bytes).map_err(|error| damaged(&path, None, &error))
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    write_file(path, text.as_bytes())
 }
 
 fn lines(rows: &[Answered]) -> String {

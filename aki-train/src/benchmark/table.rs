@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use aki_data::benchmark::{self, Benchmark, published_columns};
 
 use super::{Compared, Scored};
+use crate::markdown::table;
 
 /// What is written where there is no score.
 const NONE: &str = "-";
@@ -131,38 +132,6 @@ pub fn compared(names: [&str; 2], compared: &[Compared]) -> String {
         }
     }
     table(&lines)
-}
-
-/// Lines as a table of Markdown, the first being its head; numbers stand to the right.
-fn table(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
-        cells.max().unwrap_or(0).max(3)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for (at, line) in lines.iter().enumerate() {
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            // A category is the benchmark's, and may be anything.
-            let cell = cell.replace('|', "/");
-            match column {
-                0 => write!(text, "| {cell:<width$} |").ok(),
-                _ => write!(text, " {cell:>width$} |").ok(),
-            };
-        }
-        text.push('\n');
-        if at == 0 {
-            for (column, &width) in widths.iter().enumerate() {
-                match column {
-                    0 => write!(text, "|{}|", "-".repeat(width + 2)).ok(),
-                    _ => write!(text, "{}:|", "-".repeat(width + 1)).ok(),
-                };
-            }
-            text.push('\n');
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{CONFIG, write_file};
+use super::{CONFIG, write_json};
 use crate::TrainError;
 
 /// The folders that hold the `config.json` of a part that has no name on the hub.
@@ -340,11 +340,6 @@ impl FolderConfig {
         };
         write_json(&folder.join(CONFIG), &file)
     }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    write_file(path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use aki_data::{Batcher, ChatTemplate, Sample, Target, Template, Tokenizer};
 use aki_model::weights::Checkpoint as Weights;
 use aki_model::{Aki, weights};
 use burn::tensor::{DType, Device};
+use serde::Serialize;
 
 pub use config::FolderConfig;
 pub use view::{Part, View, Word};
@@ -260,4 +261,10 @@ fn numbers(
 /// Writes a whole file, naming it if that fails.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     write_whole(path, bytes).map_err(TrainError::io("write", path))
+}
+
+/// As [`write_file`], of what has a form in JSON.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), TrainError> {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    write_file(path, text.as_bytes())
 }

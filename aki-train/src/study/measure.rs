@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::{Part, StudyRun};
 use crate::TrainError;
 use crate::evaluation::{Accuracy, evaluate};
-use crate::folder::{ModelFolder, write_file};
+use crate::folder::{ModelFolder, write_json};
 use crate::run::RunOptions;
 
 /// What a model came to, in its run's folder.
@@ -57,8 +57,7 @@ pub(super) fn measure(run: &StudyRun, options: &RunOptions) -> Result<bool, Trai
             accuracy: found.accuracy,
         });
     }
-    let json = serde_json::to_string_pretty(&measured).unwrap_or_default();
-    write_file(&path, json.as_bytes())?;
+    write_json(&path, &measured)?;
     Ok(true)
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub use data::DataSet;
-pub use rows::{Phase, Row, order_name};
+pub use rows::{Phase, Row};
 pub use statistics::{Interval, Spread};
 pub use table::{DataTable, Network, Point, RowResult, Scores, Table};
 

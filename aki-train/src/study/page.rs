@@ -4,11 +4,12 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::curves;
-use super::rows::{Phase, Row, order_name};
+use super::rows::{Phase, Row};
 use super::statistics::{Interval, Spread};
 use super::table::{DataTable, RowResult, Table};
 use crate::TrainError;
-use crate::folder::write_file;
+use crate::folder::{write_file, write_json};
+use crate::markdown;
 
 /// A share above which rows are hard to tell apart.
 const SATURATED: f64 = 0.98;
@@ -32,8 +33,7 @@ pub(super) fn write(table: &Table, out: &Path) -> Result<(), TrainError> {
         Err(reason) => tracing::warn!("accuracy-steps.png cannot be drawn: {reason}"),
     }
     write_file(&out.join("table1.csv"), csv(table).as_bytes())?;
-    let json = serde_json::to_string_pretty(table).unwrap_or_default();
-    write_file(&out.join("table1.json"), json.as_bytes())?;
+    write_json(&out.join("table1.json"), table)?;
     write_file(&out.join("table1.md"), markdown(table).as_bytes())
 }
 
@@ -69,31 +69,7 @@ impl DataTable {
                 .collect(),
         ];
         lines.extend(self.rows.iter().map(|result| self.line(result)));
-        let width = |column: usize| {
-            let cells = lines.iter().map(|line| line[column].chars().count());
-            cells.max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
-        let mut text = String::new();
-        for (number, line) in lines.iter().enumerate() {
-            let cells = line.iter().zip(&widths).enumerate();
-            let cells = cells.map(|(column, (cell, &width))| match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("{cell:>width$}"),
-            });
-            writeln!(text, "| {} |", cells.collect::<Vec<_>>().join(" | ")).ok();
-            if number == 0 {
-                let rules = widths
-                    .iter()
-                    .enumerate()
-                    .map(|(column, &width)| match column {
-                        0 => "-".repeat(width + 2),
-                        _ => format!("{}:", "-".repeat(width + 1)),
-                    });
-                writeln!(text, "|{}|", rules.collect::<Vec<_>>().join("|")).ok();
-            }
-        }
-        text
+        markdown::table(&lines)
     }
 
     fn line(&self, result: &RowResult) -> Vec<String> {
@@ -232,7 +208,7 @@ fn markdown(table: &Table) -> String {
 }
 
 fn recipe(phase: Phase) -> String {
-    let orders: Vec<&str> = phase.orders.iter().copied().map(order_name).collect();
+    let orders: Vec<&str> = phase.orders.iter().map(|order| order.name()).collect();
     let attention = format!("{:?}", phase.attention).to_lowercase();
     format!("{attention}, {}", orders.join(" then "))
 }
@@ -277,7 +253,7 @@ fn csv(table: &Table) -> String {
                         "{},{},{},{kind},{},{},{},{},{},{},{},{}",
                         data.data,
                         result.row,
-                        order_name(scores.order),
+                        scores.order.name(),
                         data.asked.get(kind).copied().unwrap_or(all),
                         spread.values.len(),
                         spread.mean,
@@ -299,7 +275,7 @@ fn csv(table: &Table) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use aki_data::PictureOrder::{ImageText, TextImage};
+    use aki_data::PictureOrder::{self, ImageText, TextImage};
 
     use super::super::DataSet;
     use super::super::table::{Network, Point, Scores};
@@ -421,7 +397,7 @@ mod tests {
         assert!(svg.starts_with("<svg") && svg.contains("mma") && !svg.contains("NaN"));
         assert!(folder.path().join("accuracy-steps.png").exists());
         assert_eq!(
-            [ImageText, TextImage].map(order_name),
+            [ImageText, TextImage].map(PictureOrder::name),
             ["image-text", "text-image"]
         );
     }

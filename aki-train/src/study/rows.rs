@@ -177,7 +177,7 @@ impl Phase {
         let stage = |(index, &order): (usize, &PictureOrder)| StageConfig {
             name: match count {
                 1 => whole.name.clone(),
-                _ => format!("{}-{}", whole.name, order_name(order)),
+                _ => format!("{}-{}", whole.name, order.name()),
             },
             attention: self.attention,
             order,
@@ -189,14 +189,6 @@ impl Phase {
             ..whole.clone()
         };
         self.orders.iter().enumerate().map(stage).collect()
-    }
-}
-
-/// An order's name in files and pages.
-pub fn order_name(order: PictureOrder) -> &'static str {
-    match order {
-        PictureOrder::ImageText => "image-text",
-        PictureOrder::TextImage => "text-image",
     }
 }
 

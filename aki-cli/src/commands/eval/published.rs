@@ -41,10 +41,7 @@ impl Chosen {
                 "--data is missing: the folder with the file {}",
                 benchmark.files()[0].join(" and ")
             );
-            let is_there = |folder: &&PathBuf| {
-                let mut ways = benchmark.files().iter();
-                ways.any(|files| files.iter().all(|file| folder.join(file).is_file()))
-            };
+            let is_there = |folder: &&PathBuf| benchmark.files_in(folder).is_some();
             let folder = match args.data.iter().find(is_there) {
                 Some(folder) => folder,
                 None if named(benchmark) => &args.data[0],

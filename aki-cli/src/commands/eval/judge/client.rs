@@ -65,14 +65,7 @@ impl Caller {
 
     /// Messages as they are sent.
     pub fn messages(messages: &[(Role, String)]) -> Value {
-        let message = |(role, text): &(Role, String)| {
-            let role = match role {
-                Role::System => "system",
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            };
-            json!({"role": role, "content": text})
-        };
+        let message = |(role, text): &(Role, String)| json!({"role": role.name(), "content": text});
         messages.iter().map(message).collect()
     }
 

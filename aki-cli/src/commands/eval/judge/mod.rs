@@ -4,11 +4,10 @@ mod cache;
 mod client;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aki_data::benchmark::Benchmark;
-use aki_train::benchmark::{Answered, Judgement};
+use aki_train::benchmark::{Answered, Judgement, share};
 use anyhow::Result;
 use burn::train::Interrupter;
 
@@ -64,33 +63,14 @@ impl Judge {
         rows.retain(|row| row.is_for_judge(benchmark));
         let (cache, usage) = (Cache::open(folder)?, Usage::default());
         let bar = bar("judging", Some(rows.len() as u64));
-        let failed = AtomicBool::new(false);
-        let stopped = || interrupter.should_stop() || failed.load(Ordering::Relaxed);
-        let rows = Mutex::new(rows.into_iter());
-        let next = || rows.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || -> Result<()> {
-            while !stopped()
-                && let Some(row) = next()
-            {
-                self.row(row, &cache, &usage, &stopped)?;
-                row.mark_again(benchmark);
-                bar.inc(1);
-            }
+        let work = |(): &mut (), row: &mut Answered, stopped: &dyn Fn() -> bool| -> Result<()> {
+            self.row(row, &cache, &usage, stopped)?;
+            row.mark_again(benchmark);
+            bar.inc(1);
             Ok(())
         };
-        let result: Result<()> = std::thread::scope(|scope| {
-            let one = || {
-                let result = work();
-                failed.fetch_or(result.is_err(), Ordering::Relaxed);
-                result
-            };
-            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(one)).collect();
-            let results = threads.into_iter().map(|thread| match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            results.collect::<Vec<_>>().into_iter().collect()
-        });
+        let stop = || interrupter.should_stop();
+        let result = share(&mut [(); THREADS], rows.into_iter(), stop, work);
         bar.finish_and_clear();
         self.tell(benchmark, &usage);
         result?;
