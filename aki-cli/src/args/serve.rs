@@ -49,7 +49,10 @@ pub struct ServeArgs {
     /// Most pictures in a request
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16))]
     pub max_pictures: u16,
-    /// Largest request, in MiB
+    /// Fetch pictures at http and https addresses of these hosts, and of no others; of none if left out
+    #[arg(long, value_name = "HOST,..", value_delimiter = ',')]
+    pub images_from: Vec<String>,
+    /// Largest request, and picture that is fetched, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_body: u16,
     /// Most connections at a time

@@ -7,13 +7,18 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{Done, open_model};
 use crate::args::ServeArgs;
-use crate::serve::{self, Settings};
+use crate::serve::{self, Fetcher, Settings};
 
 /// Where the key may stand; as an argument every user of the machine would see it.
 const KEY: &str = "AKI_API_KEY";
 
 pub fn run(args: ServeArgs) -> Result<Done> {
     let key = key(args.api_key_file.as_deref())?;
+    let max_body = usize::from(args.max_body) << 20;
+    let fetcher = match &args.images_from[..] {
+        [] => None,
+        hosts => Some(Fetcher::new(hosts, max_body)?),
+    };
     let listener = serve::listen(&args.addr)?;
     let (model, _) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
     // A tokenizer without tags for turns is told now, and not to every client.
@@ -23,8 +28,9 @@ pub fn run(args: ServeArgs) -> Result<Done> {
         key,
         queue: args.queue.into(),
         connections: args.connections.into(),
-        max_body: usize::from(args.max_body) << 20,
+        max_body,
         max_pictures: args.max_pictures.into(),
+        fetcher,
         max_tokens: args.max_tokens as usize,
         max_prompt: args.max_prompt as usize,
         upright: args.exif_orientation,

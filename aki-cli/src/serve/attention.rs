@@ -40,7 +40,8 @@ pub async fn attention(
     extract::State(state): extract::State<State>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let look = body::parsed(&state, request, Look::parse).await?;
+    let mut look = body::parsed(&state, request, Look::parse).await?;
+    look.pictures = state.fetched(look.pictures).await?;
     let shared = state.clone();
     let response = state.worker.ask(move |model, cancel| {
         let settings = &shared.settings;

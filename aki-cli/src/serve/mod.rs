@@ -3,13 +3,14 @@
 //! `worker` is the thread that has the model, and its queue; `chat` answers conversations, `models` says
 //! what is served, `page` is for people and `attention` shows it who looks at whom. On a request's way in, `connections` holds clients to their time,
 //! `record` tells and counts, `guard` says who may ask, `body` and `fields` read what was sent, `picture` looks
-//! at pictures before they are decoded.
+//! at pictures before they are decoded, `fetch` at where they come from.
 
 mod attention;
 mod body;
 mod chat;
 mod connections;
 mod error;
+mod fetch;
 mod fields;
 mod guard;
 mod health;
@@ -37,6 +38,7 @@ use tokio::time::sleep;
 
 use self::connections::{Limited, Usage};
 pub use self::error::ApiError;
+pub use self::fetch::Fetcher;
 pub use self::state::{Limits, Settings, State};
 pub use self::worker::{Busy, Cancel, Ticket, Worker};
 

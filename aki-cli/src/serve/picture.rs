@@ -1,10 +1,11 @@
-//! Pictures in data URIs, looked at before anything is decoded.
+//! Pictures in data URIs, or at addresses, looked at before anything is decoded.
 
 use aki_data::{DataError, Picture};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use image::ImageFormat;
+use reqwest::Url;
 
 use super::ApiError;
 
@@ -25,10 +26,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub struct Encoded {
     /// Which parameter it came in.
     pub param: String,
+    /// Where it is to be fetched from, if it has not been yet; there are no bytes then.
+    pub url: Option<Url>,
     bytes: Vec<u8>,
     pixels: u64,
     /// Whether it is turned as its EXIF tags say.
-    upright: bool,
+    pub upright: bool,
 }
 
 impl Encoded {
@@ -62,6 +65,27 @@ impl Encoded {
         let bytes = BASE64.decode(data).map_err(|error| {
             fault(format!("the data is not base64: {error}")).code("invalid_base64")
         })?;
+        Self::of(bytes, param.to_owned(), upright)
+    }
+
+    /// The picture at an address, to be fetched: [`Fetcher::fetch`](super::fetch::Fetcher::fetch).
+    pub fn at(url: Url, param: &str, upright: bool) -> Self {
+        Self {
+            param: param.to_owned(),
+            url: Some(url),
+            bytes: Vec::new(),
+            pixels: 0,
+            upright,
+        }
+    }
+
+    /// The picture of which these are the bytes.
+    ///
+    /// # Errors
+    ///
+    /// 400 if they begin like none of these formats, or it has too many pixels.
+    pub fn of(bytes: Vec<u8>, param: String, upright: bool) -> Result<Self, ApiError> {
+        let fault = |message: String| ApiError::param(&*param, format!("{param}: {message}"));
         let known = matches!(
             image::guess_format(&bytes),
             Ok(ImageFormat::Png
@@ -76,7 +100,7 @@ impl Encoded {
                     .code("invalid_image"),
             );
         }
-        let (width, height) = Picture::size(&bytes, param)
+        let (width, height) = Picture::size(&bytes, &param)
             .map_err(|error| fault(reason(error)).code("invalid_image"))?;
         let pixels = u64::from(width) * u64::from(height);
         if pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
@@ -86,7 +110,8 @@ impl Encoded {
             .code("image_too_large"));
         }
         Ok(Self {
-            param: param.to_owned(),
+            param,
+            url: None,
             bytes,
             pixels,
             upright,

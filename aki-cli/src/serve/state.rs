@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aki_train::folder::ModelFolder;
 use anyhow::Result;
 
-use super::Worker;
+use super::fetch::Fetcher;
 use super::metrics::Metrics;
+use super::picture::Encoded;
+use super::{ApiError, Worker};
 
 /// How the server was asked to be.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Settings {
     pub max_body: usize,
     /// Pictures of a request.
     pub max_pictures: usize,
+    /// Fetches pictures from hosts that are allowed, if any is.
+    pub fetcher: Option<Fetcher>,
     /// Tokens of an answer.
     pub max_tokens: usize,
     /// Tokens of a prompt, those of all choices together.
@@ -47,6 +51,8 @@ pub struct Limits<'a> {
     pub id: &'a str,
     /// Pictures of a request.
     pub max_pictures: usize,
+    /// Says which addresses of pictures are fetched.
+    pub fetcher: Option<&'a Fetcher>,
     /// Tokens of an answer.
     pub max_tokens: usize,
     /// Whether pictures are turned as their EXIF tags say.
@@ -109,11 +115,24 @@ impl Inner {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// A request's pictures, those at addresses fetched.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fetcher::fetch`].
+    pub async fn fetched(&self, pictures: Vec<Encoded>) -> Result<Vec<Encoded>, ApiError> {
+        match &self.settings.fetcher {
+            Some(fetcher) => fetcher.fetch(pictures).await,
+            None => Ok(pictures),
+        }
+    }
+
     /// What a request is held against.
     pub fn limits(&self) -> Limits<'_> {
         Limits {
             id: &self.id,
             max_pictures: self.settings.max_pictures,
+            fetcher: self.settings.fetcher.as_ref(),
             max_tokens: self.settings.max_tokens,
             upright: self.settings.upright,
         }

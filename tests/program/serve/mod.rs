@@ -2,6 +2,7 @@
 
 mod answers;
 mod evaluators;
+mod fetched;
 mod guards;
 mod openai;
 mod queue;

@@ -143,7 +143,16 @@ fn picture(part: &mut Fields, limits: &Limits) -> Result<Encoded, ApiError> {
     }
     let url = image.text("url")?;
     let url = url.ok_or_else(|| image.fault("url", "is missing"))?;
-    let picture = Encoded::from_uri(&url, &image.path("url"), limits.upright)?;
+    let (path, upright) = (image.path("url"), limits.upright);
+    let is_address = ["http://", "https://"].iter().any(|it| url.starts_with(it));
+    let picture = match limits.fetcher.filter(|_| is_address) {
+        Some(fetcher) => {
+            let url = fetcher.allowed(&url);
+            let url = url.map_err(|why| image.fault("url", &why).code("invalid_image_url"))?;
+            Encoded::at(url, &path, upright)
+        }
+        None => Encoded::from_uri(&url, &path, upright)?,
+    };
     image.end()?;
     Ok(picture)
 }

@@ -24,7 +24,8 @@ pub async fn completions(
     Extension(record): Extension<Arc<Record>>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let request = body::parsed(&state, request, ChatRequest::parse).await?;
+    let mut request = body::parsed(&state, request, ChatRequest::parse).await?;
+    request.pictures = state.fetched(request.pictures).await?;
     let head = Head::new(&state, &request);
     let streams = request.stream;
     let (mut events, ticket) = begin(&state, &record, request)?;

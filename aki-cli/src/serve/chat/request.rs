@@ -229,6 +229,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         id: "aki",
         max_pictures: 2,
+        fetcher: None,
         max_tokens: 64,
         upright: false,
     };

@@ -1,0 +1,250 @@
+//! Pictures at addresses, from hosts that the server's owner allows.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use super::ApiError;
+use super::picture::Encoded;
+
+/// How long a request's pictures may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Hosts with the ports that are not their scheme's.
+type Hosts = BTreeSet<(String, Option<u16>)>;
+
+/// Fetches pictures from some hosts, and from nowhere else.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    hosts: Hosts,
+    client: Client,
+    /// Bytes of a picture.
+    most: usize,
+}
+
+impl Fetcher {
+    /// From hosts as `example.org` or `example.org:8000`; pictures have at most so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// If one is no host.
+    pub fn new(hosts: &[String], most: usize) -> Result<Self> {
+        let host = |name: &String| -> Result<(String, Option<u16>)> {
+            let url = Url::parse(&format!("http://{name}"));
+            let url = url.with_context(|| format!("--images-from: {name:?} is no host"))?;
+            let is_host = url.path() == "/" && url.username().is_empty() && !name.ends_with('/');
+            ensure!(
+                is_host && url.query().is_none() && url.fragment().is_none(),
+                "--images-from: {name:?} is no host; write it as example.org or example.org:8000"
+            );
+            Ok((url.host_str().unwrap_or_default().to_owned(), url.port()))
+        };
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .dns_resolver(Arc::new(Public));
+        Ok(Self {
+            hosts: hosts.iter().map(host).collect::<Result<_>>()?,
+            client: client.build()?,
+            most,
+        })
+    }
+
+    /// The address, if it may be fetched; else why not.
+    pub fn allowed(&self, address: &str) -> Result<Url, String> {
+        let url = Url::parse(address).map_err(|error| format!("it is no address: {error}"))?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        if !self.hosts.contains(&(host.clone(), url.port())) {
+            let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+            return Err(format!(
+                "{host}{port} is none of the hosts of --images-from"
+            ));
+        }
+        match url.username().is_empty() && url.password().is_none() {
+            true => Ok(url),
+            false => Err("an address with a user's name is not fetched".to_owned()),
+        }
+    }
+
+    /// Fetches what is not there yet of a request's pictures.
+    ///
+    /// # Errors
+    ///
+    /// 400 if one does not come in time, or is none that may be decoded.
+    pub async fn fetch(&self, pictures: Vec<Encoded>) -> Result<Vec<Encoded>, ApiError> {
+        let fetched = pictures.into_iter().map(async |picture| {
+            let Some(url) = picture.url.clone() else {
+                return Ok(picture);
+            };
+            match self.get(url).await {
+                Ok(bytes) => Encoded::of(bytes, picture.param, picture.upright),
+                Err(reason) => Err(fault(&picture.param, &reason)),
+            }
+        });
+        let fetched: FuturesOrdered<_> = fetched.collect();
+        let fetched = tokio::time::timeout(PATIENCE, fetched.collect::<Vec<_>>()).await;
+        let seconds = PATIENCE.as_secs();
+        let late = |_| {
+            fault(
+                "messages",
+                &format!("pictures did not come within {seconds} s"),
+            )
+        };
+        let fetched: Vec<Encoded> = fetched
+            .map_err(late)?
+            .into_iter()
+            .collect::<Result<_, _>>()?;
+        Encoded::check_all(&fetched)?;
+        Ok(fetched)
+    }
+
+    async fn get(&self, url: Url) -> Result<Vec<u8>, String> {
+        // Without the address, which the client knows.
+        let failed = |error: reqwest::Error| {
+            let error = anyhow::Error::from(error.without_url());
+            format!("it cannot be fetched: {error:#}")
+        };
+        let mut response = self.client.get(url).send().await.map_err(failed)?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Err(format!(
+                "its host answers {status}: send the address that it is at"
+            ));
+        }
+        if !status.is_success() {
+            return Err(format!("its host answers {status}"));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > self.most {
+                return Err(format!("it has more than the {} bytes allowed", self.most));
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn fault(param: &str, reason: &str) -> ApiError {
+    ApiError::param(param, format!("{param}: {reason}")).code("image_not_fetched")
+}
+
+/// Finds public addresses alone, so that no name leads into the network of the server. Who wants a picture from
+/// there allows its address by number, or `localhost`.
+struct Public;
+
+impl Resolve for Public {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let host = name.as_str();
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            let allowed = |it: &SocketAddr| host == "localhost" || is_public(it.ip());
+            let found: Vec<SocketAddr> = found.filter(allowed).collect();
+            match found.is_empty() {
+                true => Err("the host has no public address".into()),
+                false => Ok(Box::new(found.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+/// Whether an address is one of the whole network, not of a part of it.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && second & 0xc0 == 64;
+            !(first == 0
+                || is_shared
+                || ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip == Ipv4Addr::BROADCAST)
+        }
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => is_public(IpAddr::V4(ip)),
+            None => {
+                !(ip.is_loopback()
+                    || ip.is_unspecified()
+                    || ip.is_multicast()
+                    || ip.is_unique_local()
+                    || ip.is_unicast_link_local())
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hosts_that_were_named_are_asked() {
+        let hosts = ["Example.org", "127.0.0.1:8000", "[::1]"].map(str::to_owned);
+        let fetcher = Fetcher::new(&hosts, 1).expect("hosts");
+        for address in [
+            "https://example.org/a.png",
+            "http://EXAMPLE.org:80/?a",
+            "http://127.0.0.1:8000/a",
+            "http://[::1]/a.png",
+        ] {
+            assert!(fetcher.allowed(address).is_ok(), "{address}");
+        }
+        for address in [
+            "https://example.org.evil/a.png",
+            "https://evil/example.org",
+            "https://example.org@evil/a.png",
+            "https://user@example.org/a.png",
+            "https://example.org:8443/a.png",
+            "http://127.0.0.1/a.png",
+            "http://2130706433:8001/a.png",
+            "http:///a.png",
+            "file:///etc/passwd",
+            "ftp://example.org/a.png",
+        ] {
+            assert!(fetcher.allowed(address).is_err(), "{address}");
+        }
+        for host in [
+            "",
+            "http://example.org",
+            "example.org/a",
+            "a@b",
+            "a?b",
+            "a:99999",
+        ] {
+            assert!(Fetcher::new(&[host.to_owned()], 1).is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn networks_of_ones_own_are_not_public() {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(!is_public(ip.parse().expect("an address")), "{ip}");
+        }
+        for ip in ["93.184.216.34", "100.128.0.1", "2606:2800:220:1::1"] {
+            assert!(is_public(ip.parse().expect("an address")), "{ip}");
+        }
+    }
+}
