@@ -40,7 +40,7 @@ pub struct StageResult {
     pub name: String,
     /// Optimizer steps.
     pub steps: usize,
-    /// Who may look at whom.
+    /// Who may look at whom, and where pictures stand if not before their texts.
     pub attention: String,
     /// Mean training loss of the last 50 steps.
     pub train_loss: Option<f64>,

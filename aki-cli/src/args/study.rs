@@ -12,9 +12,9 @@ pub enum StudyCommand {
     /// The systems of the paper's Table 1, trained from nothing at equal budget and compared
     ///
     /// Rows: causal, cca, dot-no-ti-pt, dot-no-it-pt, dot-no-ti-sft, dot-no-it-sft, dot, mma. What rows have in
-    /// common is trained once. Run the same command again to go on with a study that was stopped, or to add
-    /// rows, seeds or data sets to it. At the end DIR has table1.md, .csv and .json, accuracy-steps.svg and
-    /// .png, and under runs/ every run.
+    /// common is trained once. Run the same command again to go on with a study that was stopped; name more
+    /// rows, seeds or data sets beside those that are done to add them. At the end DIR has table1.md, .csv and
+    /// .json of all that was named, accuracy-steps.svg and .png, and under runs/ every run.
     Table1(Table1Args),
 }
 

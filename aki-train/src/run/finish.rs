@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aki_data::{Picture, Sample, Target};
+use aki_data::{Picture, PictureOrder, Sample, Target};
 use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
 use aki_model::weights::{self, WeightsError};
@@ -60,7 +60,12 @@ impl Run<'_> {
         };
         let (records, _) = read(&run_dir.join("metrics.jsonl"))?;
         let stages = self.config.active().map(|stage| {
-            let attention = format!("{:?}", stage.attention).to_lowercase();
+            let attention = match stage.order {
+                PictureOrder::ImageText => stage.attention.name().to_owned(),
+                order @ PictureOrder::TextImage => {
+                    format!("{}, {}", stage.attention.name(), order.name())
+                }
+            };
             StageResult::from_records(&stage.name, stage.steps, attention, &records)
         });
         let report = Report {

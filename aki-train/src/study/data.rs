@@ -49,8 +49,10 @@ impl DataSet {
     /// [`TrainError`] if it cannot be written.
     pub(super) fn prepare(self, out: &Path, notice: fn(&str)) -> Result<(), TrainError> {
         let folder = out.join(self.name());
-        // The last file written.
-        if self == Self::EasyVqa || folder.join("tokenizer.json").exists() {
+        // The tokenizer is the last file written.
+        let mut files = SCENES.iter().map(|(name, ..)| shard(&folder, name));
+        let is_there = folder.join("tokenizer.json").exists() && files.all(|file| file.exists());
+        if self == Self::EasyVqa || is_there {
             return Ok(());
         }
         for (name, split, samples) in SCENES {
@@ -76,11 +78,15 @@ impl DataSet {
             return;
         }
         let folder = out.join(self.name());
-        let shard = |name: &str| -> Vec<PathBuf> { vec![folder.join(name).join("00000.tar")] };
-        let [train, test] = SCENES.map(|(name, ..)| shard(name));
+        let [train, test] = SCENES.map(|(name, ..)| vec![shard(&folder, name)]);
         (config.data.train, config.data.test) = (train, test);
         config.text.tokenizer = folder.join("tokenizer.json");
     }
+}
+
+/// The shard of a part of the scenes, which fit into one.
+fn shard(folder: &Path, part: &str) -> PathBuf {
+    folder.join(part).join("00000.tar")
 }
 
 impl FromStr for DataSet {

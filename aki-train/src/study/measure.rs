@@ -3,6 +3,7 @@
 use aki_data::PictureOrder;
 use serde::{Deserialize, Serialize};
 
+use super::Row;
 use super::plan::{Part, StudyRun};
 use crate::TrainError;
 use crate::evaluation::{Accuracy, evaluate};
@@ -61,16 +62,21 @@ pub(super) fn measure(run: &StudyRun, options: &RunOptions) -> Result<bool, Trai
     Ok(true)
 }
 
-/// What was found of a model.
+/// What was found of a model, for each order of its row's tuning, the last one first.
 ///
 /// # Errors
 ///
 /// [`TrainError`] if the file cannot be read or is none of ours.
-pub(super) fn measured(run: &StudyRun) -> Result<Vec<Measured>, TrainError> {
+pub(super) fn measured(run: &StudyRun, row: Row) -> Result<Vec<Measured>, TrainError> {
     let path = run.config.run_dir.join(FILE);
     let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
-    serde_json::from_str(&text).map_err(|error| TrainError::Model {
-        path,
-        reason: error.to_string(),
-    })
+    let found = serde_json::from_str(&text).map_err(|error| error.to_string());
+    let found = found.and_then(|found: Vec<Measured>| {
+        let orders = found.iter().map(|it| &it.order);
+        match orders.eq(row.tuning().orders.iter().rev()) {
+            true => Ok(found),
+            false => Err("other orders than the row's".to_owned()),
+        }
+    });
+    found.map_err(|reason| TrainError::Model { path, reason })
 }

@@ -4,6 +4,7 @@
 //! them out one after the other. A study that was stopped goes on where it was, since each run does. [`Table`]
 //! is what they came to.
 
+mod csv;
 mod curves;
 mod data;
 mod measure;
@@ -19,7 +20,7 @@ use std::time::Instant;
 pub use data::DataSet;
 pub use rows::{Phase, Row};
 pub use statistics::{Interval, Spread};
-pub use table::{DataTable, Network, Point, RowResult, Scores, Table};
+pub use table::{DataTable, Network, OverCausal, Point, RowResult, Scores, Table};
 
 use crate::TrainError;
 use crate::run::{Outcome, RunOptions, claim, other_keys, train};
@@ -75,17 +76,23 @@ pub fn run(study: &Study, options: &RunOptions) -> Result<Studied, TrainError> {
         data.prepare(&study.out, options.notice)?;
     }
     let mut progress = Progress::new(&runs, options.notice);
-    for run in runs.iter().filter(|run| !run.is_done()) {
-        progress.tell(run);
-        if !carry_out(run, options)? {
-            return Ok(Studied::Interrupted(run.name()));
+    for run in &runs {
+        if !run.is_done() {
+            progress.tell(run);
+            if !carry_out(run, options)? {
+                return Ok(Studied::Interrupted(run.name()));
+            }
+            progress.count(run);
         }
-        progress.count(run);
+        remove_checkpoints(run)?;
     }
-    let table = Table::of(&study, &runs, options)?;
+    let table = Table::of(&study, &runs)?;
     page::write(&table, &study.out)?;
     Ok(Studied::Complete(Box::new(table)))
 }
+
+/// Keys of a run file that say where files are.
+const FILES: [&str; 3] = ["start", "text.tokenizer", "data.train"];
 
 /// That a run was not begun with other settings.
 fn check(run: &StudyRun) -> Result<(), TrainError> {
@@ -93,7 +100,11 @@ fn check(run: &StudyRun) -> Result<(), TrainError> {
     if !run_dir.join("config.toml").exists() {
         return Ok(());
     }
-    match other_keys(run_dir, &run.config)?[..] {
+    let mut keys = other_keys(run_dir, &run.config)?;
+    // The study decides these; they differ if it or the repository was moved, which is nothing to a run that is
+    // done.
+    keys.retain(|key| !run.is_done() || !FILES.contains(&key.as_str()));
+    match keys[..] {
         [] => Ok(()),
         ref keys => Err(TrainError::Request(format!(
             "{} was trained with other settings ({}); give the study another folder with --out, or remove this one",
@@ -106,16 +117,17 @@ fn check(run: &StudyRun) -> Result<(), TrainError> {
 /// Trains a run to its end and measures it. False if the user stopped it.
 fn carry_out(run: &StudyRun, options: &RunOptions) -> Result<bool, TrainError> {
     let outcome = train(&run.config, options)?;
-    if matches!(outcome, Outcome::Interrupted { .. }) || !measure::measure(run, options)? {
-        return Ok(false);
-    }
-    // Of no use once a run is complete, and all of them would be a gigabyte.
+    Ok(!matches!(outcome, Outcome::Interrupted { .. }) && measure::measure(run, options)?)
+}
+
+/// Of no use once a run is complete, and all of them would be a gigabyte.
+fn remove_checkpoints(run: &StudyRun) -> Result<(), TrainError> {
     let checkpoints = run.config.run_dir.join("checkpoints");
     match std::fs::remove_dir_all(&checkpoints) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(TrainError::io("remove", &checkpoints)(error))
         }
-        _ => Ok(true),
+        _ => Ok(()),
     }
 }
 

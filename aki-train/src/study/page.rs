@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::csv::csv;
 use super::curves;
 use super::rows::{Phase, Row};
 use super::statistics::{Interval, Spread};
-use super::table::{DataTable, RowResult, Table};
+use super::table::{DataTable, OverCausal, RowResult, Table};
 use crate::TrainError;
 use crate::folder::{write_file, write_json};
 use crate::markdown;
@@ -72,12 +73,31 @@ impl DataTable {
         markdown::table(&lines)
     }
 
+    /// How much higher rows are than causal, in points, by kind of question; none without it, or without others.
+    fn over_causal(&self) -> Option<String> {
+        let kinds = || self.asked.keys();
+        let head = std::iter::once("row".to_owned()).chain(kinds().cloned());
+        let mut lines = vec![head.collect::<Vec<_>>()];
+        for result in &self.rows {
+            let Some(over) = &result.over_causal else {
+                continue;
+            };
+            let of_kind = |kind| over.kinds.get(kind).map_or("-".to_owned(), points);
+            let line = std::iter::once(result.row.to_string()).chain(kinds().map(of_kind));
+            lines.push(line.collect());
+        }
+        (lines.len() > 1).then(|| markdown::table(&lines))
+    }
+
     fn line(&self, result: &RowResult) -> Vec<String> {
         let other = result.scores.get(1);
         let mut line = vec![
             result.row.to_string(),
             percent(result.all()),
-            result.over_causal.as_ref().map_or("-".to_owned(), points),
+            match &result.over_causal {
+                Some(over) => points(&over.all),
+                None => "-".to_owned(),
+            },
             other.map_or("-".to_owned(), |scores| percent(&scores.all)),
         ];
         let kinds = &result.scores[0].kinds;
@@ -108,14 +128,14 @@ impl DataTable {
             ));
         }
         for result in &self.rows {
-            let Some(over) = &result.over_causal else {
+            let Some(OverCausal { all: over, .. }) = &result.over_causal else {
                 continue;
             };
             let said = match over.bounds {
-                None => "one seed has no interval".to_owned(),
-                Some((low, _)) if low > 0.0 => "higher beyond chance over seeds".to_owned(),
-                Some((_, high)) if high < 0.0 => "lower beyond chance over seeds".to_owned(),
-                Some(_) => "the interval holds 0, so seeds alone may do as much".to_owned(),
+                None => "one seed has no interval",
+                Some((low, _)) if low > 0.0 => "higher, with 0 outside the interval",
+                Some((_, high)) if high < 0.0 => "lower, with 0 outside the interval",
+                Some(_) => "the interval holds 0, so seeds alone may do as much",
             };
             sentences.push(format!(
                 "{} over causal: {} points; {said}.",
@@ -151,7 +171,7 @@ fn markdown(table: &Table) -> String {
         "# Table 1, small\n\nThe systems of the paper's Table 1, each trained from nothing by `aki study table1` with the same network, \
          samples and steps; what differs is who may look at whom, and whether pictures come before their texts or after them. \
          Pre-training on captions: {} steps of {} pictures; tuning on questions: {} steps of {}. Tokens a picture: {}; \
-         layers of the decoder: {}. {} on {} ({} threads); aki {}.\n\n",
+         layers of the decoder: {}. {} on {}; aki {}.\n\n",
         pretraining.0,
         pretraining.1,
         tuning.0,
@@ -162,17 +182,31 @@ fn markdown(table: &Table) -> String {
             1 => "One seed".to_owned(),
             seeds => format!("{seeds} seeds"),
         },
-        table.device,
-        table.threads,
+        table.devices.join(" and "),
         table.version,
     );
     if !table.settings.is_empty() {
         writeln!(text, "Settings: `{}`.\n", table.settings.join("`, `")).ok();
     }
-    text += "An answer is right if greedy decoding gives exactly the true one. Accuracy is that on all test questions, in the order \
-             in which a system was tuned last, ± the standard deviation over seeds; \"over causal\" is the mean difference to the \
-             first row in points, with its 95 % interval over paired seeds (Student's t); systems tuned in both orders are asked in \
-             the other one as well. Time is a row's training on its own, pre-training included.\n";
+    text += "An answer is right if greedy decoding gives exactly the true one. Accuracy is that on the test questions (how many, by \
+             kind, in brackets), in the order in which a system was tuned last, ± the standard deviation over seeds; \"over causal\" \
+             is the mean difference to causal in points, with its 95 % interval over paired seeds (Student's t); systems tuned in \
+             both orders are asked in the other one as well. Time is by the clock, of a row's training on its own, pre-training \
+             included.\n";
+    let over = table.data.iter().flat_map(|data| &data.rows);
+    let over = over.filter_map(|result| result.over_causal.as_ref()?.all.bounds);
+    match over.count() {
+        0 => {}
+        count => {
+            let by_chance = count as f64 / 20.0;
+            write!(
+                text,
+                "\nIntervals are of other seeds, not of other test questions, and each stands for itself: of {count}, some \
+                 {by_chance:.1} would leave out 0 if rows differed in nothing.\n"
+            )
+            .ok();
+        }
+    }
     for data in &table.data {
         write!(
             text,
@@ -186,9 +220,12 @@ fn markdown(table: &Table) -> String {
         for sentence in data.findings() {
             writeln!(text, "- {sentence}").ok();
         }
+        if let Some(over) = data.over_causal() {
+            write!(text, "\nOver causal by kind, in points:\n\n{over}").ok();
+        }
     }
-    text += "\n## Along the tuning\n\nOn samples of the training set that are never trained on; shaded from the lowest seed to the highest.\n\n\
-             ![accuracy against steps](accuracy-steps.svg)\n\n## Recipes\n\n| row | in the paper | pre-training | tuning |\n|---|---|---|---|\n";
+    text += "\n## Along the tuning\n\nOn samples of the training set that are never trained on, in the order that a system is being tuned in; \
+             shaded from the lowest seed to the highest.\n\n![accuracy against steps](accuracy-steps.svg)\n\n## Recipes\n\n| row | in the paper | pre-training | tuning |\n|---|---|---|---|\n";
     let rows: Vec<Row> = table.data.first().map_or(Vec::new(), |data| {
         data.rows.iter().map(|result| result.row).collect()
     });
@@ -201,7 +238,18 @@ fn markdown(table: &Table) -> String {
         )
         .ok();
     }
-    text += "\nTwo orders share the steps of their phase evenly, one after the other, each with a warm-up and a schedule of its own. ";
+    text += "\nTwo orders share the steps of their phase evenly, one after the other, each with a warm-up and a schedule of its own; the \
+             second learns from the samples of the first, so that all of them are seen in both orders, and half as many as by \
+             the other rows. ";
+    if rows.contains(&Row::Cca) {
+        let (side, rings) = rings(network.media_len);
+        write!(
+            text,
+            "For cca a picture's tokens are {side} x {side}, in {rings} {}; unlike mma it has its rule in pre-training too. ",
+            if rings == 1 { "ring, whose tokens all see each other" } else { "rings" }
+        )
+        .ok();
+    }
     text += &shared(&rows);
     text += " Runs are in `runs/DATA/seed-N/`; each has its run file, logs, curves and model.\n";
     text
@@ -209,8 +257,13 @@ fn markdown(table: &Table) -> String {
 
 fn recipe(phase: Phase) -> String {
     let orders: Vec<&str> = phase.orders.iter().map(|order| order.name()).collect();
-    let attention = format!("{:?}", phase.attention).to_lowercase();
-    format!("{attention}, {}", orders.join(" then "))
+    format!("{}, {}", phase.attention.name(), orders.join(" then "))
+}
+
+/// How a picture's tokens lie in CCA: the square's side, and its rings.
+fn rings(media_len: usize) -> (usize, usize) {
+    let side = media_len.isqrt();
+    (side, side.div_ceil(2))
 }
 
 /// Which rows have a pre-training in common.
@@ -232,45 +285,6 @@ fn shared(rows: &[Row]) -> String {
     sentences.join(" ")
 }
 
-/// A line a row, data set, order and kind of question; nothing where there is no number.
-fn csv(table: &Table) -> String {
-    let mut text =
-        String::from("data,row,order,kind,asked,seeds,mean,sd,over_causal,low,high,seconds\n");
-    let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-    for data in &table.data {
-        let all: usize = data.asked.values().sum();
-        for result in &data.rows {
-            for (index, scores) in result.scores.iter().enumerate() {
-                let kinds = scores
-                    .kinds
-                    .iter()
-                    .map(|(kind, spread)| (kind.as_str(), spread));
-                for (kind, spread) in std::iter::once(("all", &scores.all)).chain(kinds) {
-                    let over = result.over_causal.filter(|_| index == 0 && kind == "all");
-                    let bounds = over.and_then(|over| over.bounds);
-                    writeln!(
-                        text,
-                        "{},{},{},{kind},{},{},{},{},{},{},{},{}",
-                        data.data,
-                        result.row,
-                        scores.order.name(),
-                        data.asked.get(kind).copied().unwrap_or(all),
-                        spread.values.len(),
-                        spread.mean,
-                        number(spread.sd),
-                        number(over.map(|over| over.mean)),
-                        number(bounds.map(|(low, _)| low)),
-                        number(bounds.map(|(_, high)| high)),
-                        result.seconds.mean,
-                    )
-                    .ok();
-                }
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -281,19 +295,23 @@ mod tests {
     use super::super::table::{Network, Point, Scores};
     use super::*;
 
-    fn result(row: Row, shares: &[f64], causal: Option<&Spread>) -> RowResult {
+    fn scores(order: PictureOrder, shares: &[f64]) -> Scores {
+        let all = Spread::of(shares.to_vec());
+        Scores {
+            order,
+            kinds: BTreeMap::from([("yes/no".to_owned(), all.clone())]),
+            all,
+        }
+    }
+
+    fn result(row: Row, shares: &[f64], causal: Option<&Scores>) -> RowResult {
         let all = Spread::of(shares.to_vec());
         let orders = row.tuning().orders.iter().rev();
+        let scores: Vec<Scores> = orders.map(|&order| scores(order, shares)).collect();
         RowResult {
             row,
-            over_causal: causal.map(|causal| Interval::paired(&all, causal)),
-            scores: orders
-                .map(|&order| Scores {
-                    order,
-                    all: all.clone(),
-                    kinds: BTreeMap::from([("yes/no".to_owned(), all.clone())]),
-                })
-                .collect(),
+            over_causal: causal.map(|causal| scores[0].over(causal)),
+            scores,
             seconds: Spread::of(vec![60.0; shares.len()]),
             curve: vec![Point {
                 step: 10,
@@ -303,11 +321,10 @@ mod tests {
     }
 
     fn table(causal: &[f64], mma: &[f64], dot: &[f64]) -> Table {
-        let of_causal = Spread::of(causal.to_vec());
+        let of_causal = scores(ImageText, causal);
         Table {
             version: "0",
-            device: "cpu".to_owned(),
-            threads: 2,
+            devices: vec!["cpu (2 threads)".to_owned()],
             settings: vec!["stage.questions.steps=10".to_owned()],
             seeds: causal.len() as u64,
             network: Network {
@@ -342,7 +359,7 @@ mod tests {
             [
                 "Highest is mma with 91.33 ± 1.15 %, lowest dot with 80.67 ± 1.53 %.",
                 "dot over causal: -0.33 [-6.07, +5.40] points; the interval holds 0, so seeds alone may do as much.",
-                "mma over causal: +10.33 [+8.90, +11.77] points; higher beyond chance over seeds.",
+                "mma over causal: +10.33 [+8.90, +11.77] points; higher, with 0 outside the interval.",
             ]
         );
         let down = table(&[0.99], &[0.50], &[0.985]);
@@ -371,6 +388,11 @@ mod tests {
         assert!(page.contains("| dot | DOT | causal, image-text then text-image | causal, image-text then text-image |"));
         assert!(page.contains("causal, mma begin their tuning with the same pre-trained weights"));
         assert!(page.contains("2 seeds on cpu (2 threads)"));
+        assert!(page.contains("of 2, some 0.1 would leave out 0"));
+        let over = page.split("by kind, in points:").nth(1).expect("a table");
+        let line = over.lines().find(|line| line.starts_with("| mma "));
+        assert_eq!(line, Some("| mma | +0.00 [+0.00, +0.00] |"));
+        assert_eq!([4, 9, 144].map(rings), [(2, 1), (3, 2), (12, 6)]);
     }
 
     #[test]
@@ -387,6 +409,16 @@ mod tests {
             .iter()
             .filter(|line| line.starts_with("easy-vqa,mma,image-text,all,100,2,"));
         assert_eq!(last.count(), 1, "{lines:?}");
+        let columns = |start: &str| {
+            let line = lines.iter().find(|line| line.starts_with(start));
+            let line = line.expect(start).split(',').skip(6);
+            line.map(str::to_owned).collect::<Vec<_>>()
+        };
+        // The one kind is all there is; of the other order there is nothing to compare.
+        let of_kind = columns("easy-vqa,mma,image-text,yes/no,");
+        assert_eq!(of_kind, columns("easy-vqa,mma,image-text,all,"));
+        assert_ne!(of_kind[2], "");
+        assert_eq!(columns("easy-vqa,dot,image-text,all,")[2], "");
         let json: serde_json::Value = serde_json::from_str(&read("table1.json")).expect("JSON");
         assert_eq!(json["data"][0]["rows"][2]["row"], "mma");
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aki_data::{Sample, read_shards};
+use aki_data::{Sample, ShardContents, read_shards};
 
 use super::rows::{Phase, Row};
 use super::{DataSet, Study, measure};
@@ -46,7 +46,19 @@ impl StudyRun {
     ///
     /// [`TrainError::Data`] if it cannot be read.
     pub fn test_samples(&self) -> Result<Vec<Sample>, TrainError> {
-        let mut samples = read_shards(&self.test)?.samples;
+        let ShardContents {
+            mut samples,
+            skipped,
+        } = read_shards(&self.test)?;
+        // Asked fewer questions, a model is not to be compared.
+        if let Some(skipped) = skipped.first() {
+            return Err(TrainError::Request(format!(
+                "sample {} of {}, which has test questions, is broken: {}",
+                skipped.key,
+                skipped.shard.display(),
+                skipped.reason
+            )));
+        }
         if self.config.evaluation.samples > 0 {
             samples.truncate(self.config.evaluation.samples);
         }
@@ -86,7 +98,7 @@ pub(super) fn plan(study: &Study) -> Result<Vec<StudyRun>, TrainError> {
                     run_dir: folder(part),
                     seed,
                     start: start.map(folder),
-                    stage: stages(&base, part),
+                    stage: stages(&base, part)?,
                     ..base.clone()
                 };
                 data.lay_into(&mut config, &study.out);
@@ -158,13 +170,23 @@ fn decided(config: &RunConfig) -> String {
     format!("{run_dir} {seed} {start:?} {files:?} {stages:?}")
 }
 
-fn stages(base: &RunConfig, part: Part) -> Vec<StageConfig> {
+fn stages(base: &RunConfig, part: Part) -> Result<Vec<StageConfig>, TrainError> {
     let (phase, target) = match part {
         Part::Pretraining(phase) => (phase, StageTarget::Captions),
         Part::Tuning(row) => (row.tuning(), StageTarget::Questions),
     };
     let whole = base.stage.iter().filter(|stage| stage.target == target);
-    whole.flat_map(|whole| phase.stages(whole)).collect()
+    let stages: Vec<StageConfig> = whole.flat_map(|whole| phase.stages(whole)).collect();
+    // A phase may be left out, but not one of its orders alone.
+    let left_out = stages.iter().filter(|stage| stage.steps == 0).count();
+    if left_out > 0 && left_out < stages.len() {
+        return Err(TrainError::Request(format!(
+            "{} steps are not enough for the orders of {}",
+            stages.iter().map(|stage| stage.steps).sum::<usize>(),
+            phase.name()
+        )));
+    }
+    Ok(stages)
 }
 
 #[cfg(test)]
@@ -265,6 +287,9 @@ mod tests {
             let error = plan(&study(&[setting])).err().expect(setting).to_string();
             assert!(error.starts_with("--set cannot change what"), "{error}");
         }
+        let error = plan(&study(&["stage.questions.steps=1"])).err();
+        let error = error.expect("one step for two orders").to_string();
+        assert_eq!(error, "1 steps are not enough for the orders of dual");
         let error = plan(&study(&["model.resampler.num_latents=5"])).err();
         let error = error.expect("no square").to_string();
         assert!(

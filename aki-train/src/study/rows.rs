@@ -155,21 +155,13 @@ impl Phase {
         match (self.attention, self.orders) {
             (Policy::Causal, [_, _, ..]) => "dual",
             (Policy::Causal, [PictureOrder::TextImage]) => "text-image",
-            (Policy::Causal, _) => "causal",
-            (Policy::Bidirectional, _) => "bidirectional",
-            (Policy::Prefix, _) => "prefix",
-            (Policy::Mma, _) => "mma",
-            (Policy::Cca, _) => "cca",
+            (attention, _) => attention.name(),
         }
     }
 
-    /// The order that it ends with, in which the model is then used.
-    pub fn last_order(self) -> PictureOrder {
-        self.orders.last().copied().unwrap_or_default()
-    }
-
     /// The stages of this phase: a stage for each order, made of `whole`, whose steps and warm-up they share.
-    /// Two or more are named after their orders.
+    /// Two or more are named after their orders. Each begins with the run's first sample, so that the second
+    /// order is learned from the samples of the first.
     pub fn stages(self, whole: &StageConfig) -> Vec<StageConfig> {
         let count = self.orders.len();
         // What cannot be shared evenly goes to the first.

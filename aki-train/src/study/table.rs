@@ -1,6 +1,6 @@
 //! What a study came to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aki_data::{PictureOrder, read_shards};
 use aki_model::AkiConfig;
@@ -16,17 +16,14 @@ use crate::config::RunConfig;
 use crate::evaluation::{Accuracy, majority};
 use crate::log::{Record, Split, read};
 use crate::report::Report;
-use crate::run::RunOptions;
 
 /// What a study came to; `table1.json` holds it. Accuracies are shares, 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
-    /// Of the program.
+    /// Of the program that put it together.
     pub version: &'static str,
-    /// What it was trained on, as the program was asked for it.
-    pub device: String,
-    /// Threads the machine offers.
-    pub threads: usize,
+    /// What it was trained on: devices as the program was asked for them, with the threads of their machines.
+    pub devices: Vec<String>,
     /// Changes of the base file.
     pub settings: Vec<String>,
     /// Weights are drawn and samples ordered with the seeds 1 to this.
@@ -74,11 +71,20 @@ pub struct RowResult {
     /// in, if any.
     pub scores: Vec<Scores>,
     /// How much higher the first of these is than that of [`Row::Causal`], if that was trained.
-    pub over_causal: Option<Interval>,
+    pub over_causal: Option<OverCausal>,
     /// Seconds of training, pre-training and measurements on the way among them.
     pub seconds: Spread,
     /// Accuracy on held-out samples of the training set along the tuning.
     pub curve: Vec<Point>,
+}
+
+/// How much higher one row's accuracy is than another's, seed by seed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OverCausal {
+    /// On all questions.
+    pub all: Interval,
+    /// By kind of question.
+    pub kinds: BTreeMap<String, Interval>,
 }
 
 /// Accuracy on test questions.
@@ -107,19 +113,19 @@ impl Table {
     /// # Errors
     ///
     /// [`TrainError`] if a file of theirs cannot be read.
-    pub(super) fn of(
-        study: &Study,
-        runs: &[StudyRun],
-        options: &RunOptions,
-    ) -> Result<Self, TrainError> {
+    pub(super) fn of(study: &Study, runs: &[StudyRun]) -> Result<Self, TrainError> {
+        let device = |run: &StudyRun| -> Result<String, TrainError> {
+            let report = report(run)?;
+            Ok(format!("{} ({} threads)", report.device, report.threads))
+        };
+        let devices: BTreeSet<String> = runs.iter().map(device).collect::<Result<_, _>>()?;
         let data = study.data.iter().map(|&data| {
             let of_data = runs.iter().filter(|run| run.data == data);
             DataTable::of(data, study, &of_data.collect::<Vec<_>>())
         });
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
-            device: options.device_name.clone(),
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            devices: devices.into_iter().collect(),
             settings: study.settings.clone(),
             seeds: study.seeds,
             network: Network::of(runs),
@@ -156,9 +162,9 @@ impl DataTable {
             rows.push(RowResult::of(row, runs)?);
         }
         let causal = rows.iter().find(|result| result.row == Row::Causal);
-        if let Some(causal) = causal.map(|causal| causal.all().clone()) {
+        if let Some(causal) = causal.map(|causal| causal.scores[0].clone()) {
             for result in rows.iter_mut().filter(|result| result.row != Row::Causal) {
-                result.over_causal = Some(Interval::paired(result.all(), &causal));
+                result.over_causal = Some(result.scores[0].over(&causal));
             }
         }
         let (mut asked, mut question_alone, mut parameters) = (BTreeMap::new(), 0.0, 0);
@@ -191,7 +197,7 @@ impl RowResult {
         let pretrainings = of_part(Part::Pretraining(row.pretraining()));
         for (pretraining, tuning) in pretrainings.zip(of_part(Part::Tuning(row))) {
             seconds.push(report(pretraining)?.seconds + report(tuning)?.seconds);
-            found.push(measured(tuning)?);
+            found.push(measured(tuning, row)?);
             let (records, _) = read(&tuning.config.run_dir.join("metrics.jsonl"))?;
             curves.push(accuracies(&tuning.config, &records));
         }
@@ -212,6 +218,18 @@ impl RowResult {
 }
 
 impl Scores {
+    /// How much higher these are than `others`, of the same seeds.
+    pub fn over(&self, others: &Self) -> OverCausal {
+        let of_kind = |(kind, values): (&String, &Spread)| {
+            let others = others.kinds.get(kind)?;
+            Some((kind.clone(), Interval::paired(values, others)))
+        };
+        OverCausal {
+            all: Interval::paired(&self.all, &others.all),
+            kinds: self.kinds.iter().filter_map(of_kind).collect(),
+        }
+    }
+
     /// Of the models of all seeds, each with what was found in its orders.
     fn of(found: &[Vec<Measured>], index: usize) -> Self {
         let of = |share: &dyn Fn(&Accuracy) -> f64| {

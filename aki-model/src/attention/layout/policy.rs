@@ -73,6 +73,19 @@ pub enum Policy {
     Cca,
 }
 
+impl Policy {
+    /// Its name in files and on pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Causal => "causal",
+            Self::Bidirectional => "bidirectional",
+            Self::Prefix => "prefix",
+            Self::Mma => "mma",
+            Self::Cca => "cca",
+        }
+    }
+}
+
 /// The order in which [`Policy::Cca`] wants the tokens of a `side` x `side` grid: for each place
 /// the raster index (`row * side + column`) of the token that belongs there, outermost ring first
 /// and in raster order within a ring.
