@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aki_data::Picture;
 use aki_data::benchmark::{
-    Benchmark, Expected, Mark, PromptStyle, Question, Questions, Score, cv_bench_csv,
-    cv_bench_text, score,
+    Benchmark, Expected, Mark, PromptStyle, Question, Questions, Score, Scorer, cv_bench_csv,
+    cv_bench_text,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ fn marks(questions: &Questions, answers: &[(&str, &str)], other: &str) -> Vec<Ma
 
 fn scores(benchmark: Benchmark, questions: &Questions, marks: &[Mark]) -> Score {
     let rows: Vec<_> = questions.iter().zip(marks).collect();
-    score(benchmark, &rows)
+    Scorer::new(benchmark, &rows).score()
 }
 
 fn part(score: &Score, name: &str) -> (Option<f64>, usize) {
@@ -152,7 +152,7 @@ fn mme_adds_up_accuracies_and_pairs() {
 
     // Without the last row there is no whole text_translation.
     let rows: Vec<_> = questions.iter().zip(&marks).take(27).collect();
-    let score = aki_data::benchmark::score(benchmark, &rows);
+    let score = Scorer::new(benchmark, &rows).score();
     assert_eq!(score.columns, [("MMEp", Some(600.0)), ("MMEc", None)]);
     assert_eq!(
         score.notes,
@@ -199,15 +199,55 @@ fn mmbench_wants_every_order() {
     assert_eq!(part(&score, "attribute_reasoning_1"), (Some(100.0), 1));
 
     let some: Vec<_> = questions.iter().zip(&marks).take(8).collect();
-    let score = aki_data::benchmark::score(benchmark, &some);
+    let score = Scorer::new(benchmark, &some).score();
     assert_eq!(score.columns, [("MMB", Some(50.0))]);
     assert_eq!(
         score.notes,
         ["1 of 3 questions lack some of their orders, and are left out"]
     );
     let first: Vec<_> = questions.iter().zip(&marks).take(3).collect();
-    let score = aki_data::benchmark::score(benchmark, &first);
+    let score = Scorer::new(benchmark, &first).score();
     assert_eq!(score.columns, [("MMB", None)]);
+    assert_eq!(score.of, [0]);
+}
+
+#[test]
+fn the_first_questions_are_whole_groups() {
+    let questions = open(Benchmark::MmBench, PromptStyle::Aki);
+    let groups = |limit| {
+        let first = questions.first(limit);
+        assert!(first.is_sorted());
+        let of = |group| {
+            let is_it = |&&at: &&usize| questions.get(at).group == group;
+            first.iter().filter(is_it).count()
+        };
+        [0, 1, 2].map(of)
+    };
+    assert_eq!(groups(1), [4, 0, 0]);
+    assert_eq!(groups(6), [4, 0, 0]);
+    assert_eq!(groups(7), [4, 3, 0]);
+    assert_eq!(groups(usize::MAX), [4, 3, 2]);
+    assert_eq!(open(Benchmark::Pope, PromptStyle::Aki).first(2), [0, 1]);
+}
+
+#[test]
+fn other_pictures_have_another_hash() {
+    let benchmark = Benchmark::SeedI;
+    let file = benchmark.files()[0][0];
+    let folder = tempfile::tempdir().expect("a folder");
+    let hash = |text: &str| {
+        std::fs::write(folder.path().join(file), text).expect("a file");
+        let questions = Questions::open(benchmark, folder.path(), PromptStyle::Aki);
+        questions.expect("questions").pictures_hash().to_owned()
+    };
+    let text = std::fs::read_to_string(fixtures().join(file)).expect("a file");
+    let known = open(benchmark, PromptStyle::Aki).pictures_hash().to_owned();
+    assert_eq!(hash(&text), known);
+    // A character of the first picture's base64.
+    let at = text.find("iVBOR").expect("a PNG") + 40;
+    let other = if &text[at..=at] == "A" { "B" } else { "A" };
+    let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+    assert_ne!(hash(&changed), known);
 }
 
 #[test]
@@ -252,7 +292,7 @@ fn mmmu_is_scored_by_split() {
     assert_eq!(part(&score, "dev"), (Some(0.0), 1));
     let dev: Vec<_> = marks(&questions, &[], "A");
     let dev: Vec<_> = questions.iter().zip(&dev).take(1).collect();
-    let score = aki_data::benchmark::score(benchmark, &dev);
+    let score = Scorer::new(benchmark, &dev).score();
     assert_eq!(score.columns, [("MMMU", None)]);
     assert_eq!(score.notes, ["no MMMU: too few rows of validation"]);
 }
@@ -376,7 +416,7 @@ fn cv_bench_is_scored_and_written_as_the_original_does() {
          the image?\nOptions:\nA. 0\nB. 1\n\",img/2D/count/coco_2.png,A,Answer: A,COCO,0\n"
     );
     let some: Vec<_> = questions.iter().zip(&marks).take(3).collect();
-    let score = aki_data::benchmark::score(benchmark, &some);
+    let score = Scorer::new(benchmark, &some).score();
     assert_eq!(score.columns, [("CV-2D", Some(75.0)), ("CV-3D", None)]);
     assert_eq!(score.notes, ["no CV-3D: too few rows of Omni3D"]);
     let text = cv_bench_text(&score);

@@ -6,11 +6,11 @@ use aki_data::{Sample, Turn};
 use aki_model::Aki;
 use burn::data::dataloader::DataLoader;
 use burn::train::Interrupter;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::data::{Loader, Samples};
+use crate::progress::Progress;
 use crate::score::score;
 
 /// How many questions of a kind were answered right.
@@ -96,7 +96,7 @@ impl Evaluation {
 }
 
 /// Asks every question of the loader, whose pictures are so many. An answer is right if greedy decoding
-/// gives exactly the true one and stops. On a terminal a bar that is named `what` tells how far it is.
+/// gives exactly the true one and stops. [`Progress`] that is named `what` tells how far it is.
 ///
 /// Returns nothing if the interrupter stopped it.
 ///
@@ -110,24 +110,14 @@ pub fn evaluate(
     pictures: usize,
     interrupter: &Interrupter,
 ) -> Result<Option<Evaluation>, TrainError> {
-    let bar = bar(what, pictures, "pictures");
-    let evaluation = evaluate_beside(&bar, aki, loader, interrupter);
-    bar.finish_and_clear();
+    let progress = Progress::new(what, Some(pictures as u64), "pictures");
+    let evaluation = evaluate_beside(&progress, aki, loader, interrupter);
+    progress.finish();
     evaluation
 }
 
-/// A bar on a terminal that tells how many of so many are done, and the time that is left.
-pub(crate) fn bar(what: &str, count: usize, unit: &str) -> ProgressBar {
-    let template =
-        format!("{{prefix:>10}} {{wide_bar:.cyan/dim}} {{pos}}/{{len}} {unit}  {{eta:>4}} left");
-    let style = ProgressStyle::with_template(&template).expect("the template is well-formed");
-    let bar = ProgressBar::new(count as u64).with_prefix(what.to_owned());
-    bar.set_style(style);
-    bar
-}
-
 fn evaluate_beside(
-    bar: &ProgressBar,
+    progress: &Progress,
     aki: &Aki,
     loader: &Loader<Samples>,
     interrupter: &Interrupter,
@@ -157,7 +147,7 @@ fn evaluate_beside(
             likelihood.tokens += own.tokens;
             evaluation.each.push((right, own));
         }
-        bar.set_position(batches.progress().items_processed as u64);
+        progress.set(batches.progress().items_processed as u64);
     }
     Ok(Some(evaluation))
 }

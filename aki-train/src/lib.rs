@@ -24,6 +24,7 @@ pub mod optimizer;
 pub mod plan;
 pub mod preview;
 pub mod probe;
+pub mod progress;
 pub mod report;
 pub mod run;
 pub mod runs;

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 
 use serde_json::Value;
 
-use crate::support::{Workplace, asset, text};
+use crate::support::{Workplace, asset, repository, text};
 
 /// Test pictures that are asked about.
 const PICTURES: usize = 6;
@@ -122,13 +122,20 @@ fn answers_are_those_that_were_measured() {
         }
         if value == Some("text-image") {
             let template = place.path("run/model/chat_template.jinja");
-            fs::write(template, "{{ messages[0].content }}").expect("a file");
+            fs::write(&template, "{{ messages[0].content }}").expect("a file");
             let asked = ["generate", "--model", "run", "--device", "cpu"];
             let asked = [&asked[..], &["--prompt", "hi", "--chat-template"]].concat();
             let ended = place.aki(&asked);
             assert_eq!(ended.code, Some(2));
             let expected = "a chat template puts them before";
             assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+            fs::remove_file(template).expect("a file");
+            let data = text(&repository().join("tests/fixtures/benchmarks"));
+            let asked = ["eval", "realworldqa", "--model", "run", "--device", "cpu"];
+            let asked = [&asked[..], &["--data", &data, "--prompt", "vlmevalkit"]].concat();
+            let message = place.aki(&asked).refused();
+            let expected = "learned pictures after their texts (\"order\" in config.json); ask with --prompt aki";
+            assert!(message.contains(expected), "{message}");
         }
     }
 }

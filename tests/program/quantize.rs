@@ -186,6 +186,7 @@ fn a_run_is_quantised_and_measured_and_no_run_starts_from_it() {
         let model = text(&place.path(model));
         command.args(["eval", "easy-vqa", "--model", &model, "--limit", "3"]);
         command.args(["--device", "cpu", "--json"]);
+        command.args(["--out", &format!("{model}-eval")]);
         let said = crate::support::finish(command, "").good().stdout;
         serde_json::from_str::<Value>(&said).expect("one JSON object")
     });

@@ -35,7 +35,8 @@ pub struct EvalArgs {
     /// Ask everything anew; answers that are in the folder already are renamed to NAME.old-1
     #[arg(long)]
     pub fresh: bool,
-    /// Ask the first so many questions alone; of easy-vqa, about the first so many pictures
+    /// Ask the first so many questions alone, in whole groups where several are scored as one; of easy-vqa, about
+    /// the first so many pictures
     #[arg(long, value_name = "N", value_parser = count())]
     pub limit: Option<usize>,
     /// Questions that are answered together

@@ -19,11 +19,11 @@ pub(super) struct CvBench {
 }
 
 impl CvBench {
-    /// Reads all but the pictures of these files.
+    /// Reads all but the pictures of these files, of which there is a hash.
     pub(super) fn open<'a>(
         paths: impl Iterator<Item = &'a Path>,
         style: PromptStyle,
-    ) -> Result<(Self, Vec<Question>), DataError> {
+    ) -> Result<(Self, Vec<Question>, String), DataError> {
         let (mut tables, mut places, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         let mut groups = Groups::default();
         for path in paths {
@@ -53,8 +53,8 @@ impl CvBench {
             }
             tables.push(table);
         }
-        groups.finish(&mut questions);
-        Ok((Self { tables, places }, questions))
+        let pictures = groups.finish(&mut questions);
+        Ok((Self { tables, places }, questions, pictures))
     }
 
     /// The picture of a question.

@@ -1,11 +1,10 @@
 //! Pictures in the fields of a table.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::group::hash;
 use super::row::list;
 use super::tsv::Row;
 use crate::DataError;
@@ -49,11 +48,9 @@ impl Field {
         if image.len() <= LONGEST_INDEX && image[0] != b'[' {
             return Ok(Self::Same(String::from_utf8_lossy(image).into_owned()));
         }
-        let mut hasher = DefaultHasher::new();
-        image.hash(&mut hasher);
         Ok(Self::Here {
             count: items(image).count(),
-            hash: hasher.finish(),
+            hash: hash(image),
         })
     }
 

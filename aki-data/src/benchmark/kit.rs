@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::field::{self, Field};
-use super::group::Groups;
+use super::group::{Groups, hash};
 use super::prompt;
 use super::question::Question;
 use super::row;
@@ -33,13 +32,13 @@ struct Place {
 }
 
 impl Kit {
-    /// Reads all but the pictures; how many rows have none is said in the notes.
+    /// Reads all but the pictures, of which there is a hash; how many rows have none is said in the notes.
     pub(super) fn open(
         benchmark: Benchmark,
         path: &Path,
         style: PromptStyle,
         notes: &mut Vec<String>,
-    ) -> Result<(Self, Vec<Question>), DataError> {
+    ) -> Result<(Self, Vec<Question>, String), DataError> {
         let (mut rows, mut questions) = (Vec::new(), Vec::new());
         let table = Table::read(path, row::needed(benchmark), |row| {
             if !row.has("image") && !row.has("image_path") {
@@ -74,14 +73,14 @@ impl Kit {
             groups.add(&mut question, key, picture);
             kept.push(question);
         }
-        groups.finish(&mut kept);
+        let pictures = groups.finish(&mut kept);
         if kept.len() < all {
             notes.push(format!(
                 "{} of {all} rows have no picture and are left out, as the kit does",
                 all - kept.len()
             ));
         }
-        Ok((kit, kept))
+        Ok((kit, kept, pictures))
     }
 
     /// Follows references: the row that holds each row's pictures.
@@ -196,11 +195,7 @@ const ROTATION: u64 = 1_000_000;
 fn picture(field: &Field) -> u64 {
     match field {
         Field::Here { hash, .. } => *hash,
-        Field::Files(files) => {
-            let mut hasher = DefaultHasher::new();
-            files.hash(&mut hasher);
-            hasher.finish()
-        }
+        Field::Files(files) => hash(files.join("\0").as_bytes()),
         Field::Empty | Field::Same(_) => 0,
     }
 }

@@ -60,6 +60,6 @@ pub use self::mark::Mark;
 pub use self::published::{Published, published, published_columns};
 pub use self::question::{Expected, Question};
 pub use self::questions::Questions;
-pub use self::score::{Part, Score, Scorer, score};
+pub use self::score::{Part, Score, Scorer};
 pub use self::set::Benchmark;
 pub use self::style::PromptStyle;

@@ -1,7 +1,6 @@
 //! CV-Bench as it is published: parquet, with a question a row and its picture in it.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +10,7 @@ use parquet::data_type::{ByteArrayType, DataType};
 use parquet::errors::{ParquetError, Result as Parquet};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
+use super::group::hash;
 use crate::DataError;
 
 /// Rows that are read at once where only their pictures' hashes are kept.
@@ -105,11 +105,7 @@ impl Table {
             let mut hashes = Vec::new();
             while hashes.len() < rows {
                 let some = AT_ONCE.min(rows - hashes.len());
-                let some = column.next(some, |picture| {
-                    let mut hasher = DefaultHasher::new();
-                    picture.data().hash(&mut hasher);
-                    hasher.finish()
-                })?;
+                let some = column.next(some, |picture| hash(picture.data()))?;
                 hashes.extend(
                     some.iter()
                         .map(|it| it.first().copied().unwrap_or_default()),

@@ -15,6 +15,7 @@ use crate::DataError;
 pub struct Questions {
     all: Vec<Question>,
     source: Source,
+    pictures_hash: String,
     notes: Vec<String>,
 }
 
@@ -40,28 +41,23 @@ impl Questions {
             reason,
         };
         let files = benchmark.files_in(folder).ok_or_else(|| {
-            let ways: Vec<_> = benchmark
-                .files()
-                .iter()
-                .map(|it| it.join(" and "))
-                .collect();
             let maker = match benchmark {
                 Benchmark::CvBench => "nyu-visionx/CV-Bench on the Hugging Face hub",
                 _ => "the addresses in VLMEvalKit",
             };
             fault(format!(
                 "the folder has no {}; download it from {maker}, or name another folder",
-                ways.join(", and no ")
+                benchmark.files_told(", and no ")
             ))
         })?;
         let mut notes = Vec::new();
         let paths: Vec<_> = files.iter().map(|file| folder.join(file)).collect();
-        let (source, questions) = if benchmark == Benchmark::CvBench {
-            let (source, questions) = CvBench::open(paths.iter().map(|it| &**it), style)?;
-            (Source::CvBench(source), questions)
+        let (source, questions, pictures_hash) = if benchmark == Benchmark::CvBench {
+            let (source, questions, hash) = CvBench::open(paths.iter().map(|it| &**it), style)?;
+            (Source::CvBench(source), questions, hash)
         } else {
-            let (source, questions) = Kit::open(benchmark, &paths[0], style, &mut notes)?;
-            (Source::Kit(source), questions)
+            let (source, questions, hash) = Kit::open(benchmark, &paths[0], style, &mut notes)?;
+            (Source::Kit(source), questions, hash)
         };
         if questions.is_empty() {
             return Err(fault(format!(
@@ -73,6 +69,7 @@ impl Questions {
         Ok(Self {
             all: questions,
             source,
+            pictures_hash,
             notes,
         })
     }
@@ -98,6 +95,33 @@ impl Questions {
     /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Question> {
         self.all.iter()
+    }
+
+    /// Places of the first questions, at most so many, but whole groups and one at least: half of a group has
+    /// no score. In the order of the files.
+    pub fn first(&self, limit: usize) -> Vec<usize> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (at, question) in self.all.iter().enumerate() {
+            // Groups are numbered in the order in which they come.
+            if question.group == groups.len() {
+                groups.push(Vec::new());
+            }
+            groups[question.group].push(at);
+        }
+        let mut first: Vec<usize> = Vec::new();
+        for group in groups {
+            if !first.is_empty() && first.len() + group.len() > limit {
+                break;
+            }
+            first.extend(group);
+        }
+        first.sort_unstable();
+        first
+    }
+
+    /// A hash of all pictures that are in the files; of those that have files of their own, of their names.
+    pub fn pictures_hash(&self) -> &str {
+        &self.pictures_hash
     }
 
     /// What is odd about the files, in sentences: rows that are left out, or cannot be answered.

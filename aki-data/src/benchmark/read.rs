@@ -2,10 +2,10 @@
 
 /// What a model says that will not answer, in lower case.
 const REFUSALS: [&str; 4] = [
-    "i can't help with",
-    "i can't process",
+    "i can't help with images of people",
+    "i can't process this file",
     "cannot determine the answer",
-    "without the image",
+    "without the image provided",
 ];
 
 /// Taken for blanks before an answer is cut into words.
@@ -20,8 +20,9 @@ const PUNCTUATION: &str = ".()[],:;!*#{}";
 /// 4. exactly one option's text is contained, in whatever case, and the answer is at most twice as
 ///    long as all options' texts.
 pub(super) fn option(answer: &str, options: &[(char, String)]) -> Option<char> {
-    let lower = answer.to_lowercase().replace('\u{2019}', "'");
-    if REFUSALS.iter().any(|refusal| lower.contains(refusal)) {
+    let lower = answer.to_lowercase();
+    let straight = lower.replace('\u{2019}', "'");
+    if REFUSALS.iter().any(|it| straight.contains(it)) {
         return None;
     }
     by_letter(answer, options)
@@ -162,6 +163,14 @@ mod tests {
         // 14 characters are twice the texts' 7.
         assert_eq!(option("well, it's red", &options), Some('A'));
         assert_eq!(option("well, it is red", &options), None);
+    }
+
+    #[test]
+    fn a_text_with_a_curly_apostrophe_is_found() {
+        let options = options(&["the dog\u{2019}s", "the cat\u{2019}s"]);
+        assert_eq!(option("The cat\u{2019}s", &options), Some('B'));
+        let options = self::options(&["a house", "a frame without the image"]);
+        assert_eq!(option("a frame without the image", &options), Some('B'));
     }
 
     #[test]

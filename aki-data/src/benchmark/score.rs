@@ -14,6 +14,8 @@ use super::tally::{Tally, percent};
 pub struct Score {
     /// The headline scores, in the order of [`Benchmark::columns`]; none where it cannot be said.
     pub columns: Vec<(&'static str, Option<f64>)>,
+    /// Of each of them, of how many rows or, in `MMBench`, questions in all their orders.
+    pub of: Vec<usize>,
     /// What they are made of: categories, splits, other measures.
     pub parts: Vec<Part>,
     /// What is missing or left out, in sentences.
@@ -133,6 +135,23 @@ impl Scorer {
         cells
     }
 
+    /// How many rows each headline score is of; in `MMBench`, questions in all their orders.
+    pub fn of(&self) -> Vec<usize> {
+        let cells = self.add(std::iter::repeat(1));
+        let rows = |part: &&str| self.cell(part).map_or(0, |cell| self.rows(&cells[cell]));
+        let of = |parts: &&[&str]| parts.iter().map(rows).sum();
+        headline_parts(self.benchmark).iter().map(of).collect()
+    }
+
+    /// What counts as one in the benchmark.
+    fn rows(&self, tally: &Tally) -> usize {
+        let count = match self.benchmark {
+            Benchmark::MmBench => tally.groups,
+            _ => tally.rows,
+        };
+        count as usize
+    }
+
     /// Of each headline score, whether its parts are added up, else averaged.
     fn headline(&self, cells: &[Tally]) -> Vec<Option<f64>> {
         let of = |parts: &&[&str]| {
@@ -157,6 +176,7 @@ impl Scorer {
         Score {
             notes: self.notes(&cells, &columns),
             parts: self.parts(&cells, &columns),
+            of: self.of(),
             columns,
         }
     }
@@ -176,11 +196,11 @@ impl Scorer {
                 (false, _) => format!("{name}, {measure}"),
             };
             if !name.is_empty() {
-                let of = match self.benchmark {
-                    Benchmark::MmBench => tally.groups,
-                    _ => tally.rows,
-                };
-                parts.push(part(title(""), tally.measure(self.benchmark), of));
+                parts.push(Part {
+                    name: title(""),
+                    value: tally.measure(self.benchmark),
+                    of: self.rows(tally),
+                });
             }
             if self.benchmark == Benchmark::Pope {
                 parts.push(part(title("accuracy"), tally.accuracy(), tally.rows));
@@ -298,11 +318,6 @@ fn headline_parts(benchmark: Benchmark) -> &'static [&'static [&'static str]] {
     }
 }
 
-/// The scores of rows, in any order.
-pub fn score(benchmark: Benchmark, rows: &[(&Question, &Mark)]) -> Score {
-    Scorer::new(benchmark, rows).score()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -346,6 +361,10 @@ mod tests {
             }
             rows
         })
+    }
+
+    fn score(benchmark: Benchmark, rows: &[(&Question, &Mark)]) -> Score {
+        Scorer::new(benchmark, rows).score()
     }
 
     fn refer(rows: &[(Question, Mark)]) -> Vec<(&Question, &Mark)> {

@@ -98,6 +98,12 @@ impl Benchmark {
         }
     }
 
+    /// [`Self::files`] in words, with `or` between the lists.
+    pub fn files_told(self, or: &str) -> String {
+        let ways = self.files().iter().map(|files| files.join(" and "));
+        ways.collect::<Vec<_>>().join(or)
+    }
+
     /// Of [`Self::files`] the first list that is in `folder` whole.
     pub fn files_in(self, folder: &Path) -> Option<&'static [&'static str]> {
         let whole = |files: &&[&str]| files.iter().all(|file| folder.join(file).is_file());

@@ -8,8 +8,8 @@ use burn::train::Interrupter;
 use super::batch::answers;
 use super::{Record, share};
 use crate::TrainError;
-use crate::evaluation::bar;
 use crate::folder::ModelFolder;
+use crate::progress::Progress;
 
 /// What is to be asked.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Request<'a> {
     pub questions: &'a Questions,
     /// Whose prompt they are put into.
     pub style: PromptStyle,
-    /// Only the first so many.
-    pub limit: usize,
+    /// Which of them.
+    pub asked: &'a [usize],
     /// Questions of a batch. Answers do not depend on it, but where two tokens are as likely to the last bits.
     pub batch: usize,
     /// Most tokens of an answer.
@@ -30,7 +30,7 @@ pub struct Request<'a> {
 
 /// Asks what is not answered yet, greedily, and writes answers down as batches end. Each of the models, which
 /// are the same, takes a batch after the other on a thread of its own. What cannot be asked, a
-/// picture being damaged or the prompt too long, is written down with the error.
+/// picture being damaged or the prompt too long, is written down with the error, and tried again the next time.
 ///
 /// Returns false if the interrupter stopped it, after the batches that were being answered.
 ///
@@ -43,15 +43,15 @@ pub fn ask(
     record: &mut Record,
     interrupter: &Interrupter,
 ) -> Result<bool, TrainError> {
-    let asked = request.limit.min(request.questions.len());
-    let answered = |&index: &usize| record.has(&request.questions.get(index).id);
-    let pending: Vec<usize> = (0..asked).filter(|index| !answered(index)).collect();
+    let answered = |index: usize| record.has(&request.questions.get(index).id);
+    let asked = request.asked.iter().copied();
+    let pending: Vec<usize> = asked.filter(|&index| !answered(index)).collect();
     if pending.is_empty() {
         return Ok(true);
     }
-    let bar = bar(request.benchmark.name(), asked, "questions");
-    bar.set_position((asked - pending.len()) as u64);
-    bar.reset_eta();
+    let (all, name) = (request.asked.len(), request.benchmark.name());
+    let progress = Progress::new(name, Some(all as u64), "questions");
+    let progress = progress.after((all - pending.len()) as u64);
     let record = Mutex::new(record);
     let work = |model: &mut ModelFolder, batch: &[usize], _: &dyn Fn() -> bool| {
         for row in answers(model, request, batch)? {
@@ -59,12 +59,12 @@ pub fn ask(
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(row)?;
-            bar.inc(1);
+            progress.inc(1);
         }
         Ok(())
     };
     let batches = pending.chunks(request.batch.max(1));
     let all = share(models, batches, || interrupter.should_stop(), work);
-    bar.finish_and_clear();
+    progress.finish();
     all
 }

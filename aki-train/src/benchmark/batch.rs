@@ -126,6 +126,9 @@ fn row(
     seconds: f64,
 ) -> Answered {
     let tokens = answer.as_ref().map_or(0, |answer| answer.token_ids.len());
+    let ended = answer.as_ref().map(|answer| answer.ended);
+    // The caller's end is that of the room behind the prompt.
+    let cut = matches!(ended, Ok(Ended::Length | Ended::Caller));
     let (answer, error) = match answer.and_then(|answer| text(model, &answer)) {
         Ok(text) => (Some(text), None),
         Err(error) => (None, Some(error)),
@@ -135,6 +138,7 @@ fn row(
         answer,
         mark: Mark::default(),
         tokens,
+        cut,
         seconds,
         error,
         judgement: None,

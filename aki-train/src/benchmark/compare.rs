@@ -25,6 +25,8 @@ pub struct Compared {
 pub struct Column {
     /// What it is called.
     pub name: &'static str,
+    /// Of how many rows it is, of either.
+    pub of: usize,
     /// Both scores, where they can be said.
     pub scores: Option<[f64; 2]>,
     /// The 95 % interval of the second less the first, by a bootstrap over clusters that draws the same ones for
@@ -81,7 +83,7 @@ pub fn compare(benchmark: &str, first: &[Answered], second: &[Answered]) -> Comp
 }
 
 fn columns(measure: &Measure, clusters: usize) -> Vec<Column> {
-    let names = measure.names();
+    let (names, of) = (measure.names(), measure.of());
     // The scores of two systems, the first of which has `times` of each cluster's first rows where it has
     // not changed places.
     let pair = |times: &dyn Fn(usize) -> u32, changed: &dyn Fn(usize) -> bool| {
@@ -120,6 +122,8 @@ fn columns(measure: &Measure, clusters: usize) -> Vec<Column> {
     let columns = names.iter().enumerate();
     let column = |(at, &name): (usize, &&'static str)| Column {
         name,
+        // The measure has the rows of both.
+        of: of[at] / 2,
         scores: first[at]
             .zip(second[at])
             .map(|(first, second)| [first, second]),
@@ -149,6 +153,7 @@ mod tests {
                 ..Mark::default()
             },
             tokens: 1,
+            cut: false,
             seconds: 0.0,
             error: None,
             judgement: None,
@@ -170,7 +175,7 @@ mod tests {
         assert_eq!(compared.questions, [200, 0, 0]);
         assert_eq!(compared.clusters, 100);
         let column = &compared.columns[0];
-        assert_eq!(column.scores, Some([50.0, 75.0]));
+        assert_eq!((column.scores, column.of), (Some([50.0, 75.0]), 200));
         let [low, high] = column.interval.expect("an interval");
         assert!(low > 18.0 && low < 25.0 && high > 25.0 && high < 32.0);
         assert!(column.p.expect("a value") < 0.001);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aki_data::benchmark::{Benchmark, Scorer};
 
 use super::Answered;
+use super::bootstrap::intervals;
 
 /// Headline scores of rows, and of these rows drawn anew by cluster.
 #[derive(Clone, Debug)]
@@ -47,6 +48,23 @@ impl Measure {
         match self {
             Self::Published(_, scorer) => scorer.clusters(),
             Self::Accuracy(clusters) => clusters.len(),
+        }
+    }
+
+    /// The 95 % intervals of the columns, by a bootstrap over clusters; none where there is none.
+    pub fn intervals(&self) -> Vec<Option<[f64; 2]>> {
+        intervals(self.clusters(), self.names().len(), |times| {
+            self.columns(times)
+        })
+    }
+
+    /// How many rows each column is of.
+    pub fn of(&self) -> Vec<usize> {
+        match self {
+            Self::Published(_, scorer) => scorer.of(),
+            Self::Accuracy(clusters) => {
+                vec![clusters.iter().map(|&(_, count)| count as usize).sum()]
+            }
         }
     }
 

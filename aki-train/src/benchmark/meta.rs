@@ -1,18 +1,22 @@
 //! What answers depend on, so that none are mixed that should not be.
 
-use std::fs::{metadata, read_dir};
+use std::fs::read_dir;
 use std::path::Path;
 
-use aki_data::benchmark::{Benchmark, Questions};
+use aki_data::benchmark::Questions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::record::META;
 use crate::TrainError;
 use crate::checkpoint::FileSum;
-use crate::folder::{Stored, find};
+use crate::folder::{LANGUAGE, Stored, VISION, find};
 
 /// Endings of the files that a model is made of.
 const OF_MODELS: [&str; 7] = ["bin", "jinja", "json", "model", "pt", "pth", "safetensors"];
+
+/// The file in a folder of answers that has the scores of all benchmarks.
+pub const SCORES: &str = "scores.json";
 
 /// What the answers of a file depend on; it stands beside them as `BENCHMARK.meta.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,20 +82,22 @@ pub fn fingerprint(path: &Path) -> Result<String, TrainError> {
     Ok(hasher.finalize().to_string())
 }
 
-/// The files of a model, those in the folders of its parts among them, sorted.
+/// The files of a model, those in the folders of its parts among them, sorted. What was written of it there is
+/// none of them.
 fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
     let mut names = Vec::new();
-    let mut below = vec![String::new()];
-    while let Some(part) = below.pop() {
-        let place = folder.join(&part);
+    for part in ["", VISION, LANGUAGE] {
+        let place = folder.join(part);
+        if !place.is_dir() {
+            continue;
+        }
         for entry in read_dir(&place).map_err(TrainError::io("list", &place))? {
             let path = entry.map_err(TrainError::io("list", &place))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
             let ending = path.extension().and_then(|ending| ending.to_str());
-            if path.is_dir() && part.is_empty() {
-                below.push(format!("{name}/"));
-            } else if ending.is_some_and(|ending| OF_MODELS.contains(&ending)) {
-                names.push(format!("{part}{name}"));
+            let name = Path::new(part).join(path.file_name().unwrap_or_default());
+            let name = name.to_string_lossy();
+            if ending.is_some_and(|ending| OF_MODELS.contains(&ending)) && !is_of_eval(&name) {
+                names.push(name.into_owned());
             }
         }
     }
@@ -99,32 +105,21 @@ fn names(folder: &Path) -> Result<Vec<String>, TrainError> {
     Ok(names)
 }
 
-/// By what a benchmark's questions are known: names and sizes of its files, and all that was read but the
-/// pictures.
-///
-/// # Errors
-///
-/// [`TrainError::Io`] if a file has gone.
-pub fn data_of(
-    benchmark: Benchmark,
-    folder: &Path,
-    questions: &Questions,
-) -> Result<String, TrainError> {
+/// Whether answers and scores are written to a file of this name.
+fn is_of_eval(name: &str) -> bool {
+    name == SCORES || name.ends_with(META)
+}
+
+/// By what a benchmark's questions are known: all that was read of them, and the pictures, but those that have
+/// files of their own.
+pub fn data_of(questions: &Questions) -> String {
     let mut hasher = blake3::Hasher::new();
-    for name in benchmark.files().iter().copied().flatten() {
-        let path = folder.join(name);
-        if path.is_file() {
-            let bytes = metadata(&path)
-                .map_err(TrainError::io("read", &path))?
-                .len();
-            hasher.update(format!("{name} {bytes}\n").as_bytes());
-        }
-    }
+    hasher.update(questions.pictures_hash().as_bytes());
     for question in questions {
         let question = serde_json::to_string(question).unwrap_or_default();
         hasher.update(question.as_bytes());
     }
-    Ok(hasher.finalize().to_string())
+    hasher.finalize().to_string()
 }
 
 #[cfg(test)]
@@ -178,7 +173,11 @@ mod tests {
         }
         let known = fingerprint(folder.path()).expect("a model");
         assert_eq!(known, fingerprint(&fixture).expect("a model"));
-        std::fs::write(folder.path().join("README.md"), "a model").expect("a file");
+        for name in ["README.md", "scores.json", "mme.meta.json", "eval/mme.json"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, "of a model").expect("a file");
+        }
         assert_eq!(known, fingerprint(folder.path()).expect("a model"));
         std::fs::write(folder.path().join("config.json"), "{}").expect("a file");
         assert_ne!(known, fingerprint(folder.path()).expect("a model"));

@@ -21,11 +21,11 @@ mod table;
 pub use ask::{Request, ask};
 pub use compare::{Compared, compare};
 pub use measure::Measure;
-pub use meta::{Meta, data_of, fingerprint};
+pub use meta::{Meta, SCORES, data_of, fingerprint};
 pub use record::{Answered, Judgement, Record, benchmarks, read, write};
 pub use score::Scored;
 pub use share::share;
-pub use table::{Published, compared, published, scored};
+pub use table::{OwnRow, compared_table, published_table, scored_table};
 
 /// What the built-in benchmark is called; it has no part in [`aki_data::benchmark`], since its answers are
 /// not decoded.

@@ -1,6 +1,6 @@
 //! `BENCHMARK.jsonl`: answers as they come, a line each.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::files::{append_after, whole_lines};
 use crate::folder::{write_file, write_json};
 use crate::run::claim;
 
+/// What the names of files end with that say what answers depend on.
+pub(super) const META: &str = ".meta.json";
+
 /// A question that was asked, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
@@ -26,6 +29,9 @@ pub struct Answered {
     pub mark: Mark,
     /// How many tokens it has.
     pub tokens: usize,
+    /// Whether it was cut off, being as long as it may be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
     /// The time that it took, an even share of its batch's.
     pub seconds: f64,
     /// Why the question could not be asked; such a question counts as answered wrong.
@@ -79,9 +85,7 @@ pub struct Record {
     folder: PathBuf,
     meta: Meta,
     file: File,
-    /// In the order in which they came.
-    rows: Vec<Answered>,
-    ids: HashSet<String>,
+    rows: Rows,
     /// Keeps others out of the folder.
     _lock: File,
 }
@@ -105,7 +109,7 @@ impl Record {
         if fresh {
             set_aside(folder, &meta.benchmark, &tell)?;
         }
-        let (mut rows, mut whole) = (Vec::new(), 0);
+        let (mut rows, mut whole) = (Rows::default(), 0);
         if path.exists() {
             let there = read_meta(folder, &meta.benchmark)?;
             let differ = meta.differences(&there, None);
@@ -125,18 +129,18 @@ impl Record {
             folder: folder.to_owned(),
             meta: meta.clone(),
             file: file.map_err(TrainError::io("write", &path))?,
-            ids: rows.iter().map(|row| row.question.id.clone()).collect(),
             rows,
             _lock: lock,
         })
     }
 
-    /// Whether the question with this id is answered.
+    /// Whether the question with this id is answered; one that could not be asked is not.
     pub fn has(&self, id: &str) -> bool {
-        self.ids.contains(id)
+        let place = self.rows.places.get(id);
+        place.is_some_and(|&place| self.rows.all[place].error.is_none())
     }
 
-    /// Adds an answer and writes it.
+    /// Adds an answer, which takes the place of an earlier one to the same question, and writes it.
     ///
     /// # Errors
     ///
@@ -146,14 +150,13 @@ impl Record {
         line.push('\n');
         let written = self.file.write_all(line.as_bytes());
         written.map_err(TrainError::io("write", &self.path()))?;
-        self.ids.insert(row.question.id.clone());
         self.rows.push(row);
         Ok(())
     }
 
     /// The answers, to be judged; [`Self::rewrite`] then.
     pub fn rows_mut(&mut self) -> &mut [Answered] {
-        &mut self.rows
+        &mut self.rows.all
     }
 
     /// What the answers depend on.
@@ -163,7 +166,7 @@ impl Record {
 
     /// The answers that are there.
     pub fn rows(&self) -> &[Answered] {
-        &self.rows
+        &self.rows.all
     }
 
     /// Puts the answers into the order of the questions, and writes them anew.
@@ -172,9 +175,11 @@ impl Record {
     ///
     /// [`TrainError::Io`] if they cannot be written.
     pub fn rewrite(&mut self, place: impl Fn(&str) -> usize) -> Result<(), TrainError> {
-        self.rows.sort_by_key(|row| place(&row.question.id));
+        let mut rows = std::mem::take(&mut self.rows).all;
+        rows.sort_by_key(|row| place(&row.question.id));
+        self.rows = rows.into_iter().collect();
         let path = self.path();
-        let lines = lines(&self.rows);
+        let lines = lines(&self.rows.all);
         write_file(&path, lines.as_bytes())?;
         let file = append_after(&path, lines.len());
         self.file = file.map_err(TrainError::io("write", &path))?;
@@ -186,13 +191,50 @@ impl Record {
     }
 }
 
-/// Writes answers that came all at once in the place of those that are there.
+/// Answers in the order in which they came, one a question: the last.
+#[derive(Debug, Default)]
+struct Rows {
+    all: Vec<Answered>,
+    /// Where the answer to the question with an id is.
+    places: HashMap<String, usize>,
+}
+
+impl Rows {
+    fn push(&mut self, row: Answered) {
+        let next = self.all.len();
+        let place = *self.places.entry(row.question.id.clone()).or_insert(next);
+        match self.all.get_mut(place) {
+            Some(there) => *there = row,
+            None => self.all.push(row),
+        }
+    }
+}
+
+impl FromIterator<Answered> for Rows {
+    fn from_iter<I: IntoIterator<Item = Answered>>(rows: I) -> Self {
+        let mut all = Self::default();
+        rows.into_iter().for_each(|row| all.push(row));
+        all
+    }
+}
+
+/// Writes answers that came all at once in the place of those that are there; if these depend on something else,
+/// they are renamed to `BENCHMARK.old-N`, and `tell` is told.
 ///
 /// # Errors
 ///
-/// [`TrainError::Io`] if they cannot be written.
-pub fn write(folder: &Path, meta: &Meta, rows: &[Answered]) -> Result<(), TrainError> {
-    std::fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
+/// [`TrainError`] if they cannot be written, or another process writes there.
+pub fn write(
+    folder: &Path,
+    meta: &Meta,
+    rows: &[Answered],
+    tell: impl Fn(&str),
+) -> Result<(), TrainError> {
+    let _lock = claim(folder)?;
+    let there = path_of(folder, &meta.benchmark).exists();
+    if there && read_meta(folder, &meta.benchmark)? != *meta {
+        set_aside(folder, &meta.benchmark, tell)?;
+    }
     write_json(&meta_path(folder, &meta.benchmark), meta)?;
     write_file(&path_of(folder, &meta.benchmark), lines(rows).as_bytes())
 }
@@ -205,7 +247,7 @@ pub fn write(folder: &Path, meta: &Meta, rows: &[Answered]) -> Result<(), TrainE
 pub fn read(folder: &Path, benchmark: &str) -> Result<(Meta, Vec<Answered>), TrainError> {
     let meta = read_meta(folder, benchmark)?;
     let (rows, _) = read_lines(&path_of(folder, benchmark))?;
-    Ok((meta, rows))
+    Ok((meta, rows.all))
 }
 
 /// The benchmarks of which answers are in a folder, sorted by name.
@@ -219,7 +261,7 @@ pub fn benchmarks(folder: &Path) -> Result<Vec<String>, TrainError> {
     let names = entries.flatten().filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         // `BENCHMARK.old-1` was set aside.
-        let name = name.strip_suffix(".meta.json")?;
+        let name = name.strip_suffix(META)?;
         (!name.contains('.')).then(|| name.to_owned())
     });
     let mut names: Vec<String> = names.collect();
@@ -232,7 +274,7 @@ fn path_of(folder: &Path, benchmark: &str) -> PathBuf {
 }
 
 fn meta_path(folder: &Path, benchmark: &str) -> PathBuf {
-    folder.join(format!("{benchmark}.meta.json"))
+    folder.join(format!("{benchmark}{META}"))
 }
 
 fn read_meta(folder: &Path, benchmark: &str) -> Result<Meta, TrainError> {
@@ -247,7 +289,7 @@ fn lines(rows: &[Answered]) -> String {
 }
 
 /// The answers in a file, and how many bytes of it they are.
-fn read_lines(path: &Path) -> Result<(Vec<Answered>, usize), TrainError> {
+fn read_lines(path: &Path) -> Result<(Rows, usize), TrainError> {
     let bytes = whole_lines(path).map_err(TrainError::io("read", path))?;
     let lines = bytes.split_inclusive(|&byte| byte == b'\n');
     let read = |(at, line)| {
@@ -309,6 +351,7 @@ mod tests {
             answer: Some("Yes".to_owned()),
             mark: Mark::default(),
             tokens: 1,
+            cut: false,
             seconds: 0.5,
             error: None,
             judgement: None,
@@ -347,6 +390,30 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_asked_is_asked_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let failed = Answered {
+            answer: None,
+            error: Some("no picture".to_owned()),
+            ..row("1")
+        };
+        let mut record = open(folder, &meta("a"), false).expect("a record");
+        record.push(failed).expect("a line");
+        record.push(row("2")).expect("a line");
+        drop(record);
+        let mut record = open(folder, &meta("a"), false).expect("a record");
+        assert!(record.has("2") && !record.has("1"));
+        record.push(row("1")).expect("a line");
+        assert_eq!(record.rows(), [row("1"), row("2")]);
+        drop(record);
+        assert_eq!(
+            read(folder, "mme").expect("answers").1,
+            [row("1"), row("2")]
+        );
+    }
+
+    #[test]
     fn answers_of_two_models_are_not_mixed() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
@@ -364,6 +431,18 @@ mod tests {
         drop(record);
         assert!(folder.join("mme.old-1.jsonl").exists());
         assert_eq!(benchmarks(folder).expect("a folder"), ["mme"]);
+    }
+
+    #[test]
+    fn answers_of_another_model_are_set_aside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        for (model, rows) in [("a", [row("1")]), ("a", [row("2")]), ("b", [row("3")])] {
+            write(folder, &meta(model), &rows, |_| ()).expect("files");
+        }
+        let of = |name: &str| read(folder, name).expect("answers").1;
+        assert_eq!(of("mme"), [row("3")]);
+        assert_eq!(of("mme.old-1"), [row("2")]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct Scored {
     pub asked: usize,
     /// Those among them that could not be: they count as answered wrong.
     pub errors: usize,
-    /// Answers that were cut off, being as long as they may be.
+    /// Answers that were cut off, being as long as they may be or as there is room for.
     pub cut: usize,
     /// Seconds of answering.
     pub seconds: f64,
@@ -53,10 +53,7 @@ impl Scored {
             questions: questions.len(),
             asked: rows.len(),
             errors: rows.iter().filter(|row| row.error.is_some()).count(),
-            cut: rows
-                .iter()
-                .filter(|row| row.tokens >= meta.max_new_tokens)
-                .count(),
+            cut: rows.iter().filter(|row| row.cut).count(),
             seconds: rows.iter().map(|row| row.seconds).sum(),
             judges,
             intervals: intervals(scorer.clusters(), width, |times| scorer.columns(times)),
@@ -70,7 +67,7 @@ impl Scored {
         if self.asked < self.questions {
             let (asked, questions) = (self.asked, self.questions);
             notes.push(format!(
-                "only the first {asked} of {questions} questions were asked"
+                "only {asked} of {questions} questions were asked, the first ones with all that is scored with them"
             ));
         }
         if self.errors > 0 {
@@ -82,7 +79,9 @@ impl Scored {
         }
         if self.cut > 0 {
             let (cut, longest) = (self.cut, self.meta.max_new_tokens);
-            notes.push(format!("{cut} answers were cut off at {longest} tokens"));
+            notes.push(format!(
+                "{cut} answers were cut off, at {longest} tokens or where the model has no more room"
+            ));
         }
         if !self.judges.is_empty() {
             notes.push(format!("judged by {}", self.judges.join(", ")));

@@ -11,7 +11,7 @@ use crate::markdown::table;
 const NONE: &str = "-";
 
 /// A benchmark's scores with their intervals, then what they are made of, then what else is to be known.
-pub fn scored(benchmark: Benchmark, scored: &Scored) -> String {
+pub fn scored_table(benchmark: Benchmark, scored: &Scored) -> String {
     let meta = &scored.meta;
     let mut text = format!(
         "{}: {} of {} questions, prompt {}, {} in at most {} tokens\n\n",
@@ -27,21 +27,18 @@ pub fn scored(benchmark: Benchmark, scored: &Scored) -> String {
             .map(str::to_owned)
             .to_vec(),
     ];
-    for ((name, value), interval) in scored.score.columns.iter().zip(&scored.intervals) {
+    let unjudged = benchmark.needs_judge() && scored.judges.is_empty();
+    let columns = scored.score.columns.iter().zip(&scored.score.of);
+    for (((name, value), of), interval) in columns.zip(&scored.intervals) {
         let value = match value {
             Some(value) => format!("{value:.1}"),
-            None if benchmark.needs_judge() => "needs a judge".to_owned(),
+            None if unjudged => "needs a judge".to_owned(),
             None => NONE.to_owned(),
         };
         let interval = interval.map_or(NONE.to_owned(), |[low, high]| {
             format!("{low:.1} to {high:.1}")
         });
-        lines.push(vec![
-            format!("**{name}**"),
-            value,
-            interval,
-            scored.asked.to_string(),
-        ]);
+        lines.push(vec![format!("**{name}**"), value, interval, of.to_string()]);
     }
     for part in &scored.score.parts {
         let value = part
@@ -55,13 +52,7 @@ pub fn scored(benchmark: Benchmark, scored: &Scored) -> String {
         ]);
     }
     text += &table(&lines);
-    if benchmark.needs_judge()
-        && scored
-            .score
-            .columns
-            .iter()
-            .any(|(_, value)| value.is_none())
-    {
+    if unjudged && scored.score.columns.iter().any(|it| it.1.is_none()) {
         text += "- no score: it needs a judge (--judge URL --judge-model NAME); the answers are written\n";
     }
     for note in scored.notes() {
@@ -71,10 +62,10 @@ pub fn scored(benchmark: Benchmark, scored: &Scored) -> String {
 }
 
 /// A row of published scores, or one's own: a name, and what there is of the columns of Table 1.
-pub type Published = (String, Vec<(&'static str, Option<f64>)>);
+pub type OwnRow = (String, Vec<(&'static str, Option<f64>)>);
 
 /// One's own rows beside the published ones, in the columns that one's own have.
-pub fn published(own: &[Published]) -> String {
+pub fn published_table(own: &[OwnRow]) -> String {
     let has = |column: &str| {
         own.iter()
             .any(|(_, scores)| scores.iter().any(|it| it.0 == column))
@@ -101,7 +92,7 @@ pub fn published(own: &[Published]) -> String {
 }
 
 /// Two systems side by side.
-pub fn compared(names: [&str; 2], compared: &[Compared]) -> String {
+pub fn compared_table(names: [&str; 2], compared: &[Compared]) -> String {
     let head = [
         "score",
         names[0],
@@ -109,7 +100,7 @@ pub fn compared(names: [&str; 2], compared: &[Compared]) -> String {
         "difference",
         "95 % interval",
         "p",
-        "questions",
+        "n",
     ];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for of in compared {
@@ -127,8 +118,8 @@ pub fn compared(names: [&str; 2], compared: &[Compared]) -> String {
                 _ => [NONE; 5].map(str::to_owned),
             };
             let name = std::iter::once(column.name.to_owned());
-            let asked = std::iter::once(of.questions[0].to_string());
-            lines.push(name.chain(numbers).chain(asked).collect());
+            let rows = std::iter::once(column.of.to_string());
+            lines.push(name.chain(numbers).chain(rows).collect());
         }
     }
     table(&lines)
@@ -144,7 +135,7 @@ mod tests {
             "mine".to_owned(),
             vec![("POPE", Some(12.34)), ("MM-Vet", None)],
         )];
-        let text = published(&own);
+        let text = published_table(&own);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "| system             | POPE | MM-Vet |");
         assert_eq!(lines[1], "|--------------------|-----:|-------:|");

@@ -19,8 +19,8 @@ use super::{CONFIG, write_json};
 use crate::TrainError;
 
 /// The folders that hold the `config.json` of a part that has no name on the hub.
-const VISION: &str = "vision_encoder";
-const LANGUAGE: &str = "lang_model";
+pub(crate) const VISION: &str = "vision_encoder";
+pub(crate) const LANGUAGE: &str = "lang_model";
 
 /// What a model folder says about its model.
 #[derive(Clone, Debug, PartialEq)]

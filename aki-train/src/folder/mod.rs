@@ -15,6 +15,7 @@ use burn::tensor::{DType, Device};
 use serde::Serialize;
 
 pub use config::FolderConfig;
+pub(crate) use config::{LANGUAGE, VISION};
 pub use view::{Part, View, Word};
 
 use crate::TrainError;
@@ -170,6 +171,14 @@ pub enum Stored {
 }
 
 impl Stored {
+    /// The model folder, or the checkpoint's.
+    pub fn path(self) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder,
+            Self::Checkpoint(checkpoint) => checkpoint.path,
+        }
+    }
+
     /// The weights meant by a path: those of a model folder, of a checkpoint, or of a run folder, where
     /// they are the finished model's, else the newest checkpoint's.
     ///

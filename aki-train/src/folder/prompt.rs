@@ -43,11 +43,17 @@ impl ModelFolder {
     ///
     /// # Errors
     ///
-    /// As [`Self::prompt`], or if conversations are written by a chat template: those have pictures in lines.
+    /// As [`Self::prompt`]; [`TrainError::Request`] if conversations are written by a chat template, which has
+    /// pictures in lines, or if the model learned pictures after their texts.
     pub fn placed(&self, parts: &[Part], pictures: &[&Picture]) -> Result<Prompt, TrainError> {
         if self.chat_template.is_some() {
             let reason = "the model's texts are written by a chat template, in which every picture has a \
                           line of its own; ask with --prompt aki";
+            return Err(TrainError::Request(reason.to_owned()));
+        }
+        if self.config.order != PictureOrder::ImageText {
+            let reason = "this model learned pictures after their texts (\"order\" in config.json); ask with \
+                          --prompt aki";
             return Err(TrainError::Request(reason.to_owned()));
         }
         let media_len = self.config.model.media_len();

@@ -5,10 +5,9 @@ use std::io::Write;
 
 use aki_train::check::{self, LengthReport, Report, Request, SourceReport, Step};
 use aki_train::config::RunConfig;
+use aki_train::progress::Progress;
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
 
-use super::progress;
 use crate::commands::Done;
 use crate::{signals, terminal};
 
@@ -30,16 +29,16 @@ pub fn run(
     // Nothing is written that would have to be finished.
     signals::on_first(|| std::process::exit(i32::from(signals::exit_code())))
         .context("cannot wait for Ctrl-C")?;
-    let mut bar = ProgressBar::hidden();
+    let mut progress: Option<Progress> = None;
     let mut told = |step: Step| match step {
         Step::Source { name, samples } => {
-            bar.finish_and_clear();
-            bar = progress::bar(name, samples);
+            let next = Progress::new(name, samples, "samples");
+            progress.replace(next).iter().for_each(Progress::finish);
         }
-        Step::Sample => bar.inc(1),
+        Step::Sample => progress.iter().for_each(|it| it.inc(1)),
     };
     let report = check::check(config, request, &mut told);
-    bar.finish_and_clear();
+    progress.iter().for_each(Progress::finish);
     let report = report?;
     let mut out = std::io::stdout();
     if json {

@@ -4,7 +4,6 @@ mod bench;
 mod check;
 mod pack;
 mod preview;
-pub mod progress;
 mod scenes;
 
 use std::path::Path;

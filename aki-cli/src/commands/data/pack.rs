@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aki_data::DataError;
 use aki_data::shards::{PackOptions, Packed, pack_shards};
+use aki_train::progress::Progress;
 use anyhow::{Context, Result};
 
-use super::progress;
 use crate::commands::Done;
 use crate::{signals, terminal};
 
@@ -18,14 +18,14 @@ pub fn run(input: &Path, out: &Path, options: &PackOptions) -> Result<Done> {
     let asked = stopped.clone();
     signals::on_first(move || asked.store(true, Ordering::Relaxed))
         .context("cannot wait for Ctrl-C")?;
-    let bar = progress::bar("packing", None);
+    let progress = Progress::new("packing", None, "samples");
     let mut go_on = |packed: &Packed| {
-        bar.set_length(packed.entries);
-        bar.inc(1);
+        progress.set_length(packed.entries);
+        progress.inc(1);
         !stopped.load(Ordering::Relaxed)
     };
     let packed = pack_shards(input, out, options, &mut go_on);
-    bar.finish_and_clear();
+    progress.finish();
     match packed {
         Ok(packed) => show(&packed, out)?,
         Err(error @ DataError::Stopped { .. }) => {

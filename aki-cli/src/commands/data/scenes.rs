@@ -8,9 +8,9 @@ use aki_data::{Sample, Turn};
 use aki_train::TrainError;
 use aki_train::evaluation::majority;
 use aki_train::files::write_whole;
+use aki_train::progress::Progress;
 use anyhow::{Context, Result};
 
-use super::progress;
 use crate::args::ScenesArgs;
 use crate::commands::Done;
 use crate::commands::new_folder::NewFolder;
@@ -23,7 +23,11 @@ const SHOWN: usize = 12;
 pub fn run(args: &ScenesArgs) -> Result<Done> {
     NewFolder::check(&args.out)?;
     let folder = NewFolder::begin(&args.out)?;
-    let bar = progress::bar("drawing", Some((args.samples + args.test) as u64));
+    let progress = Progress::new(
+        "drawing",
+        Some((args.samples + args.test) as u64),
+        "samples",
+    );
     let scenes = |split| Scenes {
         seed: args.seed,
         split,
@@ -36,7 +40,7 @@ pub fn run(args: &ScenesArgs) -> Result<Done> {
             samples,
             &folder.path().join(name),
             &mut |sample| {
-                bar.inc(1);
+                progress.inc(1);
                 if kept.len() < COUNTED {
                     let picture = Vec::new();
                     kept.push(Sample { picture, ..sample });
@@ -47,7 +51,7 @@ pub fn run(args: &ScenesArgs) -> Result<Done> {
     };
     let (train, written) = write(Split::Train, "train", args.samples)?;
     let (test, tested) = write(Split::Test, "test", args.test)?;
-    bar.finish_and_clear();
+    progress.finish();
     let shown = 0..args.samples.min(SHOWN);
     let shown: Vec<Sample> = shown.map(|it| scenes(Split::Train).sample(it)).collect();
     for (name, bytes) in [

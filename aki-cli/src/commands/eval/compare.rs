@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
-use aki_train::benchmark::{benchmarks, compare, compared, read};
+use aki_data::benchmark::Benchmark;
+use aki_train::benchmark::{benchmarks, compare, compared_table, read};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -30,14 +31,19 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
     }
     let mut all = Vec::new();
     for benchmark in there[0].intersection(&there[1]) {
-        let (meta, rows) = read(folders[0], benchmark)?;
-        let (other, others) = read(folders[1], benchmark)?;
+        let (meta, mut rows) = read(folders[0], benchmark)?;
+        let (other, mut others) = read(folders[1], benchmark)?;
         let differ = meta.differences(&other, Some(&THE_SAME));
         ensure!(
             differ.is_empty(),
             "{benchmark} was not asked in the same way in {first} and in {second} ({})",
             differ.join("; ")
         );
+        if let Some(benchmark) = Benchmark::named(benchmark) {
+            // What reads answers may have been mended since.
+            let rows = rows.iter_mut().chain(&mut others);
+            rows.for_each(|row| row.mark_again(benchmark));
+        }
         let compared = compare(benchmark, &rows, &others);
         let [_, only_first, only_second] = compared.questions;
         for (only, folder) in [(only_first, &first), (only_second, &second)] {
@@ -46,6 +52,13 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
                     "{benchmark}: left out are {only} questions that only {folder} has answers to"
                 );
             }
+        }
+        let lacking = compared.columns.iter().filter(|it| it.scores.is_none());
+        for column in lacking {
+            eprintln!(
+                "{benchmark}: no {} to compare: answers have no mark yet, or too few were asked",
+                column.name
+            );
         }
         all.push(compared);
     }
@@ -60,7 +73,7 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
         }
         return Ok(());
     }
-    write!(out, "{}", compared([&first, &second], &all))?;
+    write!(out, "{}", compared_table([&first, &second], &all))?;
     writeln!(
         out,
         "difference: the second less the first, with the 95 % interval of a paired bootstrap over clusters; p: paired permutation over clusters"

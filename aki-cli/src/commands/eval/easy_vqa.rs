@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use aki_data::benchmark::{Expected, Mark, Question};
 use aki_data::{Sample, read_shards};
-use aki_train::benchmark::{Answered, EASY_VQA, Meta, fingerprint, write};
+use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, fingerprint, write};
 use aki_train::evaluation::{Evaluation, Likelihood, Tally, evaluate};
 use aki_train::folder::ModelFolder;
 use anyhow::Result;
 use burn::train::Interrupter;
 use serde_json::{Value, json};
 
+use super::out;
 use crate::args::EvalArgs;
 use crate::commands::{Done, asset};
 
 pub fn run(
     args: &EvalArgs,
+    stored: &Path,
     model: &ModelFolder,
     device: &str,
     interrupter: &Interrupter,
@@ -28,38 +30,43 @@ pub fn run(
     samples.truncate(args.limit.unwrap_or(usize::MAX));
     let begun = Instant::now();
     let pictures = samples.len();
-    let asked = args.out.as_ref().map(|_| samples.clone());
-    let questions = model.questions(samples, args.batch);
+    let questions = model.questions(samples.clone(), args.batch);
     let evaluation = evaluate("measuring", &model.aki, &questions, pictures, interrupter);
     let Some(evaluation) = evaluation? else {
         return Ok(Done::Interrupted);
     };
     let took = begun.elapsed();
-    if let Some((folder, samples)) = args.out.as_deref().zip(asked) {
-        keep(folder, args, model, &shard, &samples, &evaluation, took)?;
-    }
+    let meta = Meta {
+        benchmark: EASY_VQA.to_owned(),
+        model: fingerprint(stored)?,
+        dtype: model.aki.dtype().name().to_owned(),
+        prompt: "aki".to_owned(),
+        max_new_tokens: 0,
+        data: blake3::hash(&std::fs::read(shard)?).to_string(),
+    };
+    let rows = rows(&samples, &evaluation, took);
+    let folder = out::folder(args);
+    write(&folder, &meta, &rows, |line| eprintln!("{line}"))?;
+    let object = object(&evaluation, &rows, took, device);
+    let name = out::name(args.model());
+    out::write_scores(&folder, &name, EASY_VQA, object.clone())?;
+    eprintln!(
+        "{EASY_VQA}: answers and scores are written to {}",
+        folder.display()
+    );
     let mut out = std::io::stdout();
     if args.json {
-        let object = object(EASY_VQA, &evaluation, took, device);
         writeln!(out, "{object}")?;
     } else {
-        write!(out, "{}", table(&evaluation))?;
+        write!(out, "{}", table(&evaluation, &rows))?;
         let seconds = took.as_secs_f64();
         writeln!(out, "{EASY_VQA}: {seconds:.0} s on {device}")?;
     }
     Ok(Done::Finished)
 }
 
-/// Writes down each question with what it came to. Of a wrong answer it is only known that it is wrong.
-fn keep(
-    folder: &Path,
-    args: &EvalArgs,
-    model: &ModelFolder,
-    shard: &Path,
-    samples: &[Sample],
-    evaluation: &Evaluation,
-    took: Duration,
-) -> Result<()> {
+/// Each question with what it came to. Of a wrong answer it is only known that it is wrong.
+fn rows(samples: &[Sample], evaluation: &Evaluation, took: Duration) -> Vec<Answered> {
     let turns = samples.iter().enumerate();
     let turns =
         turns.flat_map(|(picture, sample)| sample.turns.iter().map(move |it| (picture, it)));
@@ -85,63 +92,66 @@ fn keep(
             against: None,
         },
         tokens: likelihood.tokens,
+        cut: false,
         seconds,
         error: None,
         judgement: None,
     });
-    let meta = Meta {
-        benchmark: EASY_VQA.to_owned(),
-        model: fingerprint(args.model())?,
-        dtype: model.aki.dtype().name().to_owned(),
-        prompt: "aki".to_owned(),
-        max_new_tokens: 0,
-        data: blake3::hash(&std::fs::read(shard)?).to_string(),
-    };
-    write(folder, &meta, &rows.collect::<Vec<_>>())?;
-    eprintln!("{EASY_VQA}: answers are written to {}", folder.display());
-    Ok(())
+    rows.collect()
 }
 
-fn table(evaluation: &Evaluation) -> String {
-    let mut text =
-        String::from("| question | asked | accuracy | perplexity |\n|---|---:|---:|---:|\n");
-    let mut row = |kind: &str, tally: Tally, likelihood: Likelihood| {
+/// The 95 % interval of the accuracy on questions of a kind, or of all, in percent: pictures are drawn.
+fn interval(rows: &[Answered], kind: Option<&str>) -> Option<[f64; 2]> {
+    let is_it = |row: &&Answered| kind.is_none_or(|kind| row.question.parts[0] == kind);
+    let measure = Measure::new(EASY_VQA, rows.iter().filter(is_it));
+    measure.intervals().first().copied().flatten()
+}
+
+fn table(evaluation: &Evaluation, rows: &[Answered]) -> String {
+    let mut text = String::from(
+        "| question | asked | accuracy | 95 % interval | perplexity |\n|---|---:|---:|---:|---:|\n",
+    );
+    let mut row = |name: &str, kind: Option<&str>, tally: Tally, likelihood: Likelihood| {
         let accuracy = format!("{:.2} %", 100.0 * tally.accuracy());
+        let interval = interval(rows, kind);
+        let interval = interval.map(|[low, high]| format!("{low:.2} to {high:.2}"));
         writeln!(
             text,
-            "| {kind:<8} | {:>5} | {accuracy:>8} | {:>10.4} |",
+            "| {name:<8} | {:>5} | {accuracy:>8} | {:>14} | {:>10.4} |",
             tally.asked,
+            interval.unwrap_or("-".to_owned()),
             likelihood.perplexity()
         )
         .ok();
     };
     for (kind, &tally) in &evaluation.accuracy.kinds {
-        row(kind, tally, evaluation.likelihood[kind]);
+        row(kind, Some(kind), tally, evaluation.likelihood[kind]);
     }
-    row(
-        "**all**",
-        evaluation.accuracy.all(),
-        evaluation.likelihood_of_all(),
-    );
+    let (all, likelihood) = (evaluation.accuracy.all(), evaluation.likelihood_of_all());
+    row("**all**", None, all, likelihood);
     text
 }
 
-fn object(name: &str, evaluation: &Evaluation, took: Duration, device: &str) -> Value {
-    let of = |tally: Tally, likelihood: Likelihood| {
+fn object(evaluation: &Evaluation, rows: &[Answered], took: Duration, device: &str) -> Value {
+    let of = |kind: Option<&str>, tally: Tally, likelihood: Likelihood| {
         json!({
             "asked": tally.asked,
             "right": tally.right,
             "accuracy": tally.accuracy(),
+            "interval": interval(rows, kind),
             "perplexity": likelihood.perplexity(),
         })
     };
-    let kinds = evaluation.accuracy.kinds.iter();
-    let kinds = kinds.map(|(kind, &tally)| (kind.clone(), of(tally, evaluation.likelihood[kind])));
+    let kinds = evaluation.accuracy.kinds.iter().map(|(kind, &tally)| {
+        let likelihood = evaluation.likelihood[kind];
+        (kind.clone(), of(Some(kind), tally, likelihood))
+    });
+    let (all, likelihood) = (evaluation.accuracy.all(), evaluation.likelihood_of_all());
     json!({
-        "benchmark": name,
+        "benchmark": EASY_VQA,
         "device": device,
         "seconds": took.as_secs_f64(),
-        "all": of(evaluation.accuracy.all(), evaluation.likelihood_of_all()),
+        "all": of(None, all, likelihood),
         "kinds": kinds.collect::<serde_json::Map<_, _>>(),
     })
 }

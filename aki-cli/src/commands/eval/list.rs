@@ -10,11 +10,6 @@ use serde_json::json;
 pub fn print(as_json: bool) -> Result<()> {
     let mut out = std::io::stdout();
     for benchmark in Benchmark::ALL {
-        let ways: Vec<String> = benchmark
-            .files()
-            .iter()
-            .map(|it| it.join(" and "))
-            .collect();
         if as_json {
             let object = json!({
                 "benchmark": benchmark.name(),
@@ -36,7 +31,7 @@ pub fn print(as_json: bool) -> Result<()> {
             "{:<12} {}\n             files: {}\n             scores: {}{judge}\n             prompts: {}",
             benchmark.name(),
             benchmark.title(),
-            ways.join(", or "),
+            benchmark.files_told(", or "),
             benchmark.columns().join(", "),
             benchmark.differs()
         )?;

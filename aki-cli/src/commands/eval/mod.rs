@@ -7,7 +7,7 @@ mod list;
 mod out;
 mod published;
 
-use aki_train::folder::ModelFolder;
+use aki_train::folder::{ModelFolder, Stored};
 use anyhow::Result;
 use burn::train::Interrupter;
 
@@ -37,9 +37,11 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
     if judge.is_some() && !chosen.needs_judge() {
         eprintln!("warning: --judge is ignored: no benchmark that was named needs one");
     }
+    // Of a run that goes on, the newest checkpoint is another one soon.
+    let stored = Stored::find(args.model())?.path();
     let (mut models, mut devices) = (Vec::new(), Vec::new());
     for &device in &args.device {
-        let (model, device) = open_model(args.model(), args.dtype, false, device)?;
+        let (model, device) = open_model(&stored, args.dtype, false, device)?;
         models.push(model);
         devices.push(device);
     }
@@ -48,7 +50,11 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
     signals::on_first(move || stop.stop(Some("stopped by the user")))?;
     if args.benchmarks.contains(&Named::EasyVqa) {
         let model: &ModelFolder = &models[0];
-        if let Done::Interrupted = easy_vqa::run(args, model, &devices[0], &interrupter)? {
+        if devices.len() > 1 && chosen.is_empty() {
+            eprintln!("warning: easy-vqa is asked on {} alone", devices[0]);
+        }
+        let done = easy_vqa::run(args, &stored, model, &devices[0], &interrupter)?;
+        if let Done::Interrupted = done {
             return Ok(Done::Interrupted);
         }
     }
@@ -56,6 +62,7 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
         true => Ok(Done::Finished),
         false => chosen.run(
             args,
+            &stored,
             &mut models,
             &devices.join(", "),
             judge.as_ref(),

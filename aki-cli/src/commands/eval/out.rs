@@ -1,9 +1,10 @@
 //! The folder that answers and scores are written to.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aki_data::benchmark::PromptStyle;
-use aki_train::benchmark::Scored;
+use aki_train::benchmark::SCORES;
 use aki_train::files::write_whole;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -36,19 +37,18 @@ pub fn name(model: &Path) -> String {
     })
 }
 
-/// Writes `scores.json`: what is there already stays, less what was measured again.
-pub fn write_scores(folder: &Path, model: &str, device: &str, scored: &[Scored]) -> Result<()> {
-    let path = folder.join("scores.json");
-    let there = std::fs::read(&path).ok();
-    let there = there.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let mut scores: Map<String, Value> = there.unwrap_or_default();
-    for scored in scored {
-        let mut object = serde_json::to_value(scored)?;
-        object["model_name"] = json!(model);
-        object["device"] = json!(device);
-        object["notes"] = json!(scored.notes());
-        scores.insert(scored.meta.benchmark.clone(), object);
-    }
+/// Writes a benchmark's scores into `scores.json`, where those of the others stay.
+pub fn write_scores(folder: &Path, model: &str, benchmark: &str, mut object: Value) -> Result<()> {
+    let path = folder.join(SCORES);
+    let mut scores: Map<String, Value> = match std::fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Map::new(),
+        there => there
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(serde_json::from_slice(&bytes)?))
+            .with_context(|| format!("cannot read {}; mend or remove it", path.display()))?,
+    };
+    object["model_name"] = json!(model);
+    scores.insert(benchmark.to_owned(), object);
     let text = serde_json::to_string_pretty(&scores)?;
     write_whole(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aki_data::benchmark::{Benchmark, PromptStyle, Questions, cv_bench_csv, cv_bench_text};
 use aki_train::benchmark::{
-    Answered, Meta, Published, Record, Request, Scored, ask, data_of, fingerprint, published,
+    Answered, Meta, OwnRow, Record, Request, Scored, ask, data_of, fingerprint, published_table,
+    scored_table,
 };
 use aki_train::files::write_whole;
 use aki_train::folder::ModelFolder;
@@ -22,7 +23,7 @@ use crate::commands::Done;
 /// Benchmarks, with their questions.
 pub struct Chosen {
     style: PromptStyle,
-    benchmarks: Vec<(Benchmark, PathBuf, Questions)>,
+    benchmarks: Vec<(Benchmark, Questions)>,
 }
 
 impl Chosen {
@@ -39,20 +40,20 @@ impl Chosen {
             ensure!(
                 !args.data.is_empty(),
                 "--data is missing: the folder with the file {}",
-                benchmark.files()[0].join(" and ")
+                benchmark.files_told(" or ")
             );
             let is_there = |folder: &&PathBuf| benchmark.files_in(folder).is_some();
             let folder = match args.data.iter().find(is_there) {
                 Some(folder) => folder,
                 None if named(benchmark) => &args.data[0],
                 None => {
-                    let (name, files) = (benchmark.name(), benchmark.files()[0].join(" and "));
+                    let (name, files) = (benchmark.name(), benchmark.files_told(" or "));
                     missing.push(format!("{name} ({files})"));
                     continue;
                 }
             };
             let questions = Questions::open(benchmark, folder, style)?;
-            benchmarks.push((benchmark, folder.clone(), questions));
+            benchmarks.push((benchmark, questions));
         }
         if !missing.is_empty() {
             let missing = missing.join(", ");
@@ -71,22 +72,23 @@ impl Chosen {
 
     /// Whether one of them has no score without a judge.
     pub fn needs_judge(&self) -> bool {
-        self.benchmarks.iter().any(|(it, ..)| it.needs_judge())
+        self.benchmarks.iter().any(|(it, _)| it.needs_judge())
     }
 
     /// Asks, has judged and scores one after the other.
     pub fn run(
         &self,
         args: &EvalArgs,
+        stored: &Path,
         models: &mut [ModelFolder],
         devices: &str,
         judge: Option<&Judge>,
         interrupter: &Interrupter,
     ) -> Result<Done> {
         let (folder, name) = (out::folder(args), out::name(args.model()));
-        let model = fingerprint(args.model())?;
+        let model = fingerprint(stored)?;
         let (mut all, mut stdout) = (Vec::new(), std::io::stdout());
-        for (benchmark, data, questions) in &self.benchmarks {
+        for (benchmark, questions) in &self.benchmarks {
             let benchmark = *benchmark;
             let meta = Meta {
                 benchmark: benchmark.name().to_owned(),
@@ -94,13 +96,13 @@ impl Chosen {
                 dtype: models[0].aki.dtype().name().to_owned(),
                 prompt: self.style.name().to_owned(),
                 max_new_tokens: benchmark.max_new_tokens(self.style),
-                data: data_of(benchmark, data, questions)?,
+                data: data_of(questions),
             };
             let request = Request {
                 benchmark,
                 questions,
                 style: self.style,
-                limit: args.limit.unwrap_or(questions.len()).min(questions.len()),
+                asked: &questions.first(args.limit.unwrap_or(usize::MAX)),
                 batch: args.batch,
                 max_new_tokens: meta.max_new_tokens,
             };
@@ -111,28 +113,24 @@ impl Chosen {
             let Some(scored) =
                 answered(&request, models, &mut record, judge, &folder, interrupter)?
             else {
-                eprintln!("stopped; the same command goes on where it ended");
+                let how = if args.fresh { " without --fresh" } else { "" };
+                eprintln!("stopped; the same command{how} goes on where it ended");
                 return Ok(Done::Interrupted);
             };
-            if args.json {
-                let mut object = serde_json::to_value(&scored)?;
-                object["device"] = json!(devices);
-                object["notes"] = json!(scored.notes());
-                writeln!(stdout, "{object}")?;
-            } else {
-                writeln!(
-                    stdout,
-                    "{}",
-                    aki_train::benchmark::scored(benchmark, &scored)
-                )?;
+            let mut object = serde_json::to_value(&scored)?;
+            object["device"] = json!(devices);
+            object["notes"] = json!(scored.notes());
+            match args.json {
+                true => writeln!(stdout, "{object}")?,
+                false => writeln!(stdout, "{}", scored_table(benchmark, &scored))?,
             }
-            out::write_scores(&folder, &name, devices, std::slice::from_ref(&scored))?;
+            out::write_scores(&folder, &name, benchmark.name(), object)?;
             all.push(scored);
         }
         if !args.json {
             let columns = all.iter().flat_map(|scored| scored.score.columns.clone());
-            let own: Published = (name, columns.collect());
-            write!(stdout, "{}", published(&[own]))?;
+            let own: OwnRow = (name, columns.collect());
+            write!(stdout, "{}", published_table(&[own]))?;
             writeln!(
                 stdout,
                 "prompt {}, computed on {devices}",
@@ -155,16 +153,20 @@ fn answered(
     let (benchmark, questions) = (request.benchmark, request.questions);
     let places: HashMap<&str, usize> = questions.iter().map(|it| it.id.as_str()).zip(0..).collect();
     let place = |id: &str| places.get(id).copied().unwrap_or(usize::MAX);
-    let asked = |row: &Answered| place(&row.question.id) < request.limit;
+    let asked = |row: &Answered| {
+        let place = place(&row.question.id);
+        request.asked.binary_search(&place).is_ok()
+    };
     // What reads answers may have been mended since.
     for row in record.rows_mut() {
         row.mark_again(benchmark);
     }
-    let count = |record: &Record| record.rows().iter().filter(|row| asked(row)).count();
+    let answered = |row: &&Answered| asked(row) && row.error.is_none();
+    let count = |record: &Record| record.rows().iter().filter(answered).count();
     let already = count(record);
     let tell = |count: usize, how: &str| {
-        let (name, limit) = (benchmark.name(), request.limit);
-        eprintln!("{name}: {count} of {limit} questions are answered{how}");
+        let (name, all) = (benchmark.name(), request.asked.len());
+        eprintln!("{name}: {count} of {all} questions are answered{how}");
     };
     if already > 0 {
         tell(already, " already");

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aki_data::benchmark::Benchmark;
 use aki_train::benchmark::{Answered, Judgement, share};
+use aki_train::progress::Progress;
 use anyhow::Result;
 use burn::train::Interrupter;
 
 use self::cache::Cache;
 use self::client::{Caller, Reply};
 use crate::args::JudgeArgs;
-use crate::commands::data::progress::bar;
 
 /// Calls at a time.
 const THREADS: usize = 4;
@@ -62,16 +62,16 @@ impl Judge {
     ) -> Result<bool> {
         rows.retain(|row| row.is_for_judge(benchmark));
         let (cache, usage) = (Cache::open(folder)?, Usage::default());
-        let bar = bar("judging", Some(rows.len() as u64));
+        let progress = Progress::new("judging", Some(rows.len() as u64), "answers");
         let work = |(): &mut (), row: &mut Answered, stopped: &dyn Fn() -> bool| -> Result<()> {
             self.row(row, &cache, &usage, stopped)?;
             row.mark_again(benchmark);
-            bar.inc(1);
+            progress.inc(1);
             Ok(())
         };
         let stop = || interrupter.should_stop();
         let result = share(&mut [(); THREADS], rows.into_iter(), stop, work);
-        bar.finish_and_clear();
+        progress.finish();
         self.tell(benchmark, &usage);
         result?;
         Ok(!interrupter.should_stop())
