@@ -73,7 +73,8 @@ impl EvalArgs {
 pub struct JudgeArgs {
     /// An OpenAI-compatible address whose model judges answers, such as `https://api.openai.com/v1`
     ///
-    /// The key is read from `AKI_JUDGE_KEY`, else from `OPENAI_API_KEY`.
+    /// The key is read from `AKI_JUDGE_KEY`. For `https://api.openai.com` `OPENAI_API_KEY` does as well; it is sent to no
+    /// other address.
     #[arg(long = "judge", value_name = "URL", requires = "model_name")]
     pub url: Option<String>,
     /// The judge's model

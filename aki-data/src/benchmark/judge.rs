@@ -54,7 +54,7 @@ impl Question {
         match &self.expected {
             Expected::Graded(_) => {
                 let value = read::number(reply).filter(|value| (0.0..=1.0).contains(value))?;
-                Some(Mark::unreadable(Some(value)))
+                Some(Mark::given(value))
             }
             Expected::Compared { .. } => {
                 let points = reply.lines().next()?.replace(',', " ");
@@ -64,7 +64,7 @@ impl Question {
                 match [points.next(), points.next(), points.next()] {
                     [Some(Some(against)), Some(Some(value)), None] => Some(Mark {
                         against: Some(against),
-                        ..Mark::unreadable(Some(value))
+                        ..Mark::given(value)
                     }),
                     _ => None,
                 }
@@ -132,6 +132,7 @@ mod tests {
         let value = |reply: &str| question.read_judgement(reply).map(|it| it.value);
         assert_eq!(value(" 0.5\n"), Some(Some(0.5)));
         assert_eq!(value("1"), Some(Some(1.0)));
+        assert_eq!(question.read_judgement("0.8"), Some(Mark::given(0.8)));
         for reply in ["", "1.1", "-0.1", "half", "0.5 of 1", "NaN"] {
             assert_eq!(value(reply), None, "{reply}");
         }

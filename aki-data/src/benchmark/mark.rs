@@ -25,7 +25,16 @@ impl Mark {
     pub(super) fn of(read: impl ToString, right: bool) -> Self {
         Self {
             read: Some(read.to_string()),
-            ..Self::unreadable(Some(f64::from(u8::from(right))))
+            value: Some(f64::from(u8::from(right))),
+            against: None,
+        }
+    }
+
+    /// What a judge gave; then nothing is read.
+    pub(super) fn given(value: f64) -> Self {
+        Self {
+            value: Some(value),
+            ..Self::default()
         }
     }
 

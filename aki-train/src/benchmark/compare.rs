@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::bootstrap::{SWAPS, intervals, swaps};
+use super::record::judges;
 use super::{Answered, Measure};
 
 /// What two systems come to on the questions that both have answered.
@@ -16,6 +17,8 @@ pub struct Compared {
     pub questions: [usize; 3],
     /// Clusters that the questions are of.
     pub clusters: usize,
+    /// The models that judged the first's and the second's answers; none where no answer needs a judge.
+    pub judges: [Option<Vec<String>>; 2],
     /// By headline score.
     pub columns: Vec<Column>,
 }
@@ -54,6 +57,12 @@ pub fn compare(benchmark: &str, first: &[Answered], second: &[Answered]) -> Comp
     for (rank, (_, number)) in ranks.iter_mut().enumerate() {
         *number = rank;
     }
+    let judges = [0, 1].map(|side| {
+        let rows = || both.iter().map(|rows| rows[side]);
+        let judges = judges(rows());
+        let needs_one = !judges.is_empty() || rows().any(|row| row.mark.value.is_none());
+        needs_one.then_some(judges)
+    });
     // One measure has them all, and a draw says which of the two a cluster's rows are taken from.
     let rows = both.iter().flat_map(|rows| {
         let rank = ranks[&rows[0].question.cluster];
@@ -78,6 +87,7 @@ pub fn compare(benchmark: &str, first: &[Answered], second: &[Answered]) -> Comp
             second.len() - both.len(),
         ],
         clusters,
+        judges,
         columns,
     }
 }
@@ -138,6 +148,7 @@ mod tests {
     use aki_data::benchmark::{Mark, Question};
 
     use super::*;
+    use crate::benchmark::Judgement;
 
     /// Answers to questions of which `right` says what they are worth; two share a picture.
     fn rows(right: &[bool]) -> Vec<Answered> {
@@ -214,5 +225,34 @@ mod tests {
             (column.scores, column.interval, column.p),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn judges_are_those_of_what_both_have_answered() {
+        let judged = |models: &[&str]| {
+            let mut rows = rows(&vec![true; models.len()]);
+            for (row, model) in rows.iter_mut().zip(models) {
+                match *model {
+                    "" => row.mark.value = None,
+                    model => {
+                        row.judgement = Some(Judgement {
+                            model: model.to_owned(),
+                            url: String::new(),
+                            reply: "1".to_owned(),
+                        });
+                    }
+                }
+            }
+            rows
+        };
+        let names = |names: &[&str]| -> Option<Vec<String>> {
+            Some(names.iter().map(|&it| it.to_owned()).collect())
+        };
+        let first = judged(&["b", "a", "b", "c"]);
+        let of = |second: &[Answered]| compare("easy-vqa", &first, second).judges;
+        assert_eq!(of(&first[..3]), [names(&["a", "b"]), names(&["a", "b"])]);
+        assert_eq!(of(&judged(&["b", ""])), [names(&["a", "b"]), names(&["b"])]);
+        assert_eq!(of(&judged(&[""])), [names(&["b"]), names(&[])]);
+        assert_eq!(of(&rows(&[true])), [names(&["b"]), None]);
     }
 }

@@ -1,6 +1,6 @@
 //! `BENCHMARK.jsonl`: answers as they come, a line each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -47,6 +47,9 @@ pub struct Answered {
 pub struct Judgement {
     /// The judge's model.
     pub model: String,
+    /// The address that it was asked at; empty in older files.
+    #[serde(default)]
+    pub url: String,
     /// Its reply.
     pub reply: String,
 }
@@ -77,6 +80,12 @@ impl Answered {
             },
         };
     }
+}
+
+/// The models that judged some of these answers, sorted.
+pub(super) fn judges<'a>(rows: impl Iterator<Item = &'a Answered>) -> Vec<String> {
+    let models = rows.filter_map(|row| Some(row.judgement.as_ref()?.model.clone()));
+    models.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The answers to a benchmark's questions in a folder, to which more are added.
@@ -454,6 +463,7 @@ mod tests {
         record.push(row("1")).expect("a line");
         record.rows_mut()[0].judgement = Some(Judgement {
             model: "judge".to_owned(),
+            url: "http://localhost/v1".to_owned(),
             reply: "1.0".to_owned(),
         });
         let place = |id: &str| id.parse().unwrap_or(0);

@@ -4,6 +4,7 @@ use aki_data::benchmark::{Benchmark, Questions, Score, Scorer};
 use serde::Serialize;
 
 use super::bootstrap::intervals;
+use super::record::judges;
 use super::{Answered, Meta};
 
 /// The scores of a model on a benchmark; what `scores.json` has of it.
@@ -44,10 +45,6 @@ impl Scored {
         let mut score = scorer.score();
         score.notes.splice(0..0, questions.notes().iter().cloned());
         let width = score.columns.len();
-        let judgements = rows.iter().filter_map(|row| row.judgement.as_ref());
-        let mut judges: Vec<String> = judgements.map(|it| it.model.clone()).collect();
-        judges.sort_unstable();
-        judges.dedup();
         Self {
             meta: meta.clone(),
             questions: questions.len(),
@@ -55,7 +52,7 @@ impl Scored {
             errors: rows.iter().filter(|row| row.error.is_some()).count(),
             cut: rows.iter().filter(|row| row.cut).count(),
             seconds: rows.iter().map(|row| row.seconds).sum(),
-            judges,
+            judges: judges(rows.iter().copied()),
             intervals: intervals(scorer.clusters(), width, |times| scorer.columns(times)),
             score,
         }

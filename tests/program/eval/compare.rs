@@ -1,5 +1,6 @@
 //! `aki eval compare`, and easy-VQA's answers.
 
+use super::judge::{Stub, judged, says};
 use super::{eval, eval_easy_vqa, rows, trained};
 use crate::support::Workplace;
 
@@ -83,4 +84,29 @@ fn what_was_asked_in_another_way_is_not_compared() {
     assert!(message.contains("there are no answers in run"), "{message}");
     let message = compare(&place, &["a", "nowhere"]).refused();
     assert!(message.contains("nowhere"), "{message}");
+}
+
+#[test]
+fn what_was_judged_by_others_is_not_compared() {
+    let place = trained();
+    let stub = Stub::start(|_, _| says("1"));
+    judged(&place, &["mm-vet"], &stub.url).good();
+    std::fs::rename(place.path("out"), place.path("a")).expect("a folder");
+    compare(&place, &["a", "a"]).good();
+
+    std::fs::create_dir(place.path("b")).expect("a folder");
+    for name in ["mm-vet.jsonl", "mm-vet.meta.json"] {
+        let text = std::fs::read_to_string(place.path("a").join(name)).expect("a file");
+        let text = text.replace("\"wise\"", "\"clever\"");
+        std::fs::write(place.path("b").join(name), text).expect("a file");
+    }
+    insta::assert_snapshot!(
+        compare(&place, &["a", "b"]).refused(),
+        @"error: mm-vet was judged by wise in a and by clever in b; have both judged by one model: `aki eval mm-vet` with --judge and --judge-model asks the judge alone, where the answers are there"
+    );
+    eval(&place, &["mm-vet"], &["--out", "c"]).good();
+    compare(&place, &["c", "c"]).good();
+    let message = compare(&place, &["c", "a"]).refused();
+    let told = "mm-vet was judged by no judge in c and by wise in a; have";
+    assert!(message.contains(told), "{message}");
 }

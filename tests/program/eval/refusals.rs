@@ -1,7 +1,7 @@
 //! Mistakes, each of which gives one message.
 
 use super::{arguments, data, trained};
-use crate::support::{Workplace, text};
+use crate::support::{Workplace, command, finish, text};
 
 #[test]
 fn names_folders_and_files_that_are_not_there_are_told() {
@@ -62,6 +62,32 @@ fn half_a_judge_is_none() {
         let message = place.aki(&arguments(&["mm-vet"], &data, more)).refused();
         assert!(message.contains(word), "{message}");
     }
+}
+
+#[test]
+fn a_judge_that_cannot_be_asked_is_told_before_a_model_is_read() {
+    let place = Workplace::new();
+    let data = data();
+    let refused = |url: &str| {
+        let more = ["--judge", url, "--judge-model", "gpt"];
+        let mut command = command(&place.path("."));
+        command
+            .args(arguments(&["mm-vet"], &data, &more))
+            .env("AKI_JUDGE_KEY", "secret\nkey");
+        finish(command, "").refused()
+    };
+    insta::assert_snapshot!(
+        refused("http://127.0.0.1:99999/v1"),
+        @"error: --judge must be an address as http://localhost:8000/v1: invalid port number"
+    );
+    insta::assert_snapshot!(
+        refused("http://me:password@127.0.0.1/v1"),
+        @"error: --judge must be an address as http://localhost:8000/v1: it must have no user and no password; a key is read from AKI_JUDGE_KEY"
+    );
+    insta::assert_snapshot!(
+        refused("http://127.0.0.1/v1"),
+        @"error: the key in AKI_JUDGE_KEY cannot be sent: it has a line break or a character beyond ASCII"
+    );
 }
 
 #[test]

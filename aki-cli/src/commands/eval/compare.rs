@@ -45,6 +45,17 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
             rows.for_each(|row| row.mark_again(benchmark));
         }
         let compared = compare(benchmark, &rows, &others);
+        if let [Some(judges), Some(others)] = &compared.judges {
+            let [judges, others] = [judges, others].map(|judges| match judges[..] {
+                [] => "no judge".to_owned(),
+                _ => judges.join(", "),
+            });
+            ensure!(
+                judges == others,
+                "{benchmark} was judged by {judges} in {first} and by {others} in {second}; have both judged by one model: \
+                 `aki eval {benchmark}` with --judge and --judge-model asks the judge alone, where the answers are there"
+            );
+        }
         let [_, only_first, only_second] = compared.questions;
         for (only, folder) in [(only_first, &first), (only_second, &second)] {
             if only > 0 {

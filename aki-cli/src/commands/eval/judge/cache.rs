@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aki_train::files::{append_after, whole_lines};
 use anyhow::{Context, Result};
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const FILE: &str = "judge-cache.jsonl";
 /// A line.
 #[derive(Serialize, Deserialize)]
 struct Line {
-    /// Of the model and the messages.
+    /// Of the address, the model and the messages.
     key: String,
     model: String,
     #[serde(flatten)]
@@ -63,9 +64,9 @@ impl Cache {
         })
     }
 
-    /// By what a conversation with a model is known.
-    pub fn key(model: &str, messages: &Value) -> String {
-        let asked = serde_json::json!([model, messages]).to_string();
+    /// By what a conversation with a model is known. Another address may have another model under the same name.
+    pub fn key(url: &Url, model: &str, messages: &Value) -> String {
+        let asked = serde_json::json!([url.as_str(), model, messages]).to_string();
         blake3::hash(asked.as_bytes()).to_string()
     }
 

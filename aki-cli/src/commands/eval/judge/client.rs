@@ -1,14 +1,17 @@
 //! Calls to an OpenAI-compatible address.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aki_data::Role;
 use anyhow::{Result, bail};
-use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::RETRY_AFTER;
+use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::address::{KEYS, address, key};
 
 /// Times that a call is made before it is given up.
 const TRIES: u32 = 6;
@@ -25,16 +28,27 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What an address answers to a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reply {
+    /// Empty if it has none: a filter or the model itself may refuse so.
     pub text: String,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
+}
+
+/// What comes of a call.
+pub enum Outcome {
+    Said(Reply),
+    /// This conversation is refused, others may not be, and why.
+    Refused(String),
+    Stopped,
 }
 
 /// Why there is no reply.
 enum Fault {
     /// It may do better later, after so long.
     Later(String, Option<Duration>),
-    /// It will not.
+    /// It will not with this conversation.
+    Refused(String),
+    /// It will not with any.
     Never(String),
 }
 
@@ -42,25 +56,29 @@ enum Fault {
 pub struct Caller {
     client: Client,
     /// With `/chat/completions`.
-    url: String,
+    pub url: Url,
     pub model: String,
     /// Never shown.
     key: Option<String>,
+    /// Whether the model has been found to take no temperature.
+    no_temperature: AtomicBool,
 }
 
 impl Caller {
     pub fn new(url: &str, model: &str) -> Result<Self> {
-        let url = url.trim_end_matches('/');
-        if !["http://", "https://"].iter().any(|it| url.starts_with(it)) {
-            bail!("--judge must be an address as http://localhost:8000/v1");
-        }
-        let key = ["AKI_JUDGE_KEY", "OPENAI_API_KEY"].map(|name| std::env::var(name).ok());
+        let url = address(url)?;
         Ok(Self {
             client: Client::builder().timeout(TIMEOUT).build()?,
-            url: format!("{url}/chat/completions"),
+            key: key(&url, KEYS.map(std::env::var_os))?,
+            url,
             model: model.to_owned(),
-            key: key.into_iter().flatten().find(|key| !key.is_empty()),
+            no_temperature: AtomicBool::new(false),
         })
+    }
+
+    /// Whether that has been found; the model is asked without then.
+    pub fn takes_no_temperature(&self) -> bool {
+        self.no_temperature.load(Ordering::Relaxed)
     }
 
     /// Messages as they are sent.
@@ -69,22 +87,23 @@ impl Caller {
         messages.iter().map(message).collect()
     }
 
-    /// The reply to a conversation; none if it was stopped. What may go by (too many requests, a server's own
-    /// fault, a broken connection) is tried again, after the pause that the server asks for or after longer and longer ones.
+    /// The reply to a conversation. What may go by (too many requests, a server's own fault, a broken connection) is
+    /// tried again, after the pause that the server asks for or after longer and longer ones.
     pub fn call(
         &self,
         messages: &Value,
         temperature: f64,
         stopped: &dyn Fn() -> bool,
-    ) -> Result<Option<Reply>> {
+    ) -> Result<Outcome> {
         let mut pause = Duration::from_secs(1);
         for left in (0..TRIES).rev() {
             if stopped() {
-                return Ok(None);
+                return Ok(Outcome::Stopped);
             }
             let (why, asked) = match self.once(messages, temperature) {
-                Ok(reply) => return Ok(Some(reply)),
-                Err(Fault::Never(why)) => bail!("the judge at {} refuses: {why}", self.url),
+                Ok(reply) => return Ok(Outcome::Said(reply)),
+                Err(Fault::Refused(why)) => return Ok(Outcome::Refused(why)),
+                Err(Fault::Never(why)) => bail!("the judge at {} cannot be asked: {why}", self.url),
                 Err(Fault::Later(why, asked)) => (why, asked),
             };
             if left == 0 {
@@ -101,27 +120,48 @@ impl Caller {
                 wait -= part;
             }
         }
-        Ok(None)
+        Ok(Outcome::Stopped)
     }
 
+    /// Some models refuse any temperature; they are asked without from then on.
     fn once(&self, messages: &Value, temperature: f64) -> Result<Reply, Fault> {
-        let body = json!({
-            "model": self.model,
-            "messages": messages,
-            "temperature": temperature,
-        });
-        let mut request = self.client.post(&self.url).json(&body);
+        if self.takes_no_temperature() {
+            return self.send(messages, None);
+        }
+        match self.send(messages, Some(temperature)) {
+            Err(Fault::Refused(why)) if why.to_lowercase().contains("temperature") => {
+                let result = self.send(messages, None);
+                // If this is refused as well, the word may be the question's.
+                self.no_temperature
+                    .fetch_or(result.is_ok(), Ordering::Relaxed);
+                result
+            }
+            result => result,
+        }
+    }
+
+    fn send(&self, messages: &Value, temperature: Option<f64>) -> Result<Reply, Fault> {
+        let mut body = json!({"model": self.model, "messages": messages});
+        if let Some(temperature) = temperature {
+            body["temperature"] = json!(temperature);
+        }
+        let mut request = self.client.post(self.url.clone()).json(&body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
-        let later = |error: reqwest::Error| {
+        let fault = |error: reqwest::Error| {
+            let is_ours = error.is_builder();
             let error = anyhow::Error::from(error.without_url());
-            Fault::Later(self.hidden(format!("{error:#}")), None)
+            let why = self.hidden(format!("{error:#}"));
+            match is_ours {
+                true => Fault::Never(why),
+                false => Fault::Later(why, None),
+            }
         };
-        let response = request.send().map_err(later)?;
+        let response = request.send().map_err(fault)?;
         let status = response.status();
         let asked = after(&response);
-        let text = response.text().map_err(later)?;
+        let text = response.text().map_err(fault)?;
         if status.is_success() {
             // A gateway's page, say.
             return read(&text).ok_or_else(|| {
@@ -137,13 +177,17 @@ impl Caller {
             "{status}: {}",
             told.unwrap_or_else(|| short(&text))
         ));
-        match status {
+        Err(match status {
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
-                Err(Fault::Later(told, asked))
+                Fault::Later(told, asked)
             }
-            status if status.is_server_error() => Err(Fault::Later(told, asked)),
-            _ => Err(Fault::Never(told)),
-        }
+            // A filter's, say, or one that is too long.
+            StatusCode::BAD_REQUEST
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY => Fault::Refused(told),
+            status if status.is_server_error() => Fault::Later(told, asked),
+            _ => Fault::Never(told),
+        })
     }
 
     /// A message without the key, if a server should say it back.
@@ -161,13 +205,16 @@ fn after(response: &Response) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.trim().parse().ok()?).ok()
 }
 
+/// A chat completion; none if it is something else.
 fn read(text: &str) -> Option<Reply> {
     let value: Value = serde_json::from_str(text).ok()?;
+    let choices = value["choices"].as_array()?;
+    let text = choices
+        .first()
+        .and_then(|it| it["message"]["content"].as_str());
     let tokens = |name: &str| value["usage"][name].as_u64().unwrap_or(0);
     Some(Reply {
-        text: value["choices"][0]["message"]["content"]
-            .as_str()?
-            .to_owned(),
+        text: text.unwrap_or_default().to_owned(),
         prompt_tokens: tokens("prompt_tokens"),
         completion_tokens: tokens("completion_tokens"),
     })
@@ -175,4 +222,38 @@ fn read(text: &str) -> Option<Reply> {
 
 fn short(text: &str) -> String {
     text.trim().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_completion_may_be_without_text() {
+        let text = |body: Value| read(&body.to_string()).map(|it| (it.text, it.prompt_tokens));
+        let usage = json!({"prompt_tokens": 7});
+        let said = |message: Value| json!({"choices": [{"message": message}], "usage": usage});
+        for (body, expected) in [
+            (said(json!({"content": "1"})), "1"),
+            (said(json!({"content": null, "refusal": "no"})), ""),
+            (said(json!({})), ""),
+            (json!({"choices": [], "usage": usage}), ""),
+        ] {
+            assert_eq!(text(body), Some((expected.to_owned(), 7)));
+        }
+        assert_eq!(text(json!({"error": "busy"})), None);
+        assert!(read("<html>").is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_not_tried_again() {
+        let mut caller = Caller::new("http://localhost:1/v1", "wise").expect("an address");
+        caller.key = Some("sec\nret".to_owned());
+        let told = caller.call(&json!([]), 0.0, &|| false).err();
+        let told = told.expect("no header").to_string();
+        let expected =
+            "the judge at http://localhost:1/v1/chat/completions cannot be asked: builder error";
+        assert!(told.starts_with(expected), "{told}");
+        assert!(!told.contains("sec"), "{told}");
+    }
 }

@@ -1,19 +1,22 @@
 //! Answers judged by a model behind an OpenAI-compatible address.
 
+mod address;
 mod cache;
 mod client;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aki_data::benchmark::Benchmark;
 use aki_train::benchmark::{Answered, Judgement, share};
 use aki_train::progress::Progress;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::train::Interrupter;
+use serde_json::Value;
 
 use self::cache::Cache;
-use self::client::{Caller, Reply};
+use self::client::{Caller, Outcome, Reply};
 use crate::args::JudgeArgs;
 
 /// Calls at a time.
@@ -22,10 +25,15 @@ const THREADS: usize = 4;
 /// A reply that cannot be read is asked for again, less strictly each time.
 const TEMPERATURES: [f64; 3] = [0.0, 0.5, 1.0];
 
+/// A judge that refuses so many answers, and has replied to none, refuses the way it is asked.
+const REFUSALS: u64 = 3;
+
 /// A judge, and what its tokens cost.
 pub struct Judge {
     caller: Caller,
     price: Option<[f64; 2]>,
+    /// Whether it has ever replied.
+    replies: AtomicBool,
 }
 
 /// What judging took.
@@ -34,6 +42,9 @@ struct Usage {
     asked: AtomicU64,
     cached: AtomicU64,
     unreadable: AtomicU64,
+    refused: AtomicU64,
+    /// Why the first was refused.
+    why: OnceLock<String>,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
 }
@@ -46,6 +57,7 @@ impl Judge {
             Ok(Self {
                 caller: Caller::new(url, model)?,
                 price: args.price,
+                replies: AtomicBool::new(false),
             })
         });
         judge.transpose()
@@ -62,6 +74,13 @@ impl Judge {
     ) -> Result<bool> {
         rows.retain(|row| row.is_for_judge(benchmark));
         let (cache, usage) = (Cache::open(folder)?, Usage::default());
+        // A kept reply shows that it does take what is asked, should only refused answers be left.
+        let is_kept = |row: &&mut Answered| {
+            let prompt = self.prompt(row);
+            prompt.is_some_and(|(_, key)| cache.get(&key).is_some())
+        };
+        self.replies
+            .fetch_or(rows.iter().any(is_kept), Ordering::Relaxed);
         let progress = Progress::new("judging", Some(rows.len() as u64), "answers");
         let work = |(): &mut (), row: &mut Answered, stopped: &dyn Fn() -> bool| -> Result<()> {
             self.row(row, &cache, &usage, stopped)?;
@@ -77,6 +96,13 @@ impl Judge {
         Ok(!interrupter.should_stop())
     }
 
+    /// What is asked about an answer, and by what the reply is kept; none if there is no need.
+    fn prompt(&self, row: &Answered) -> Option<(Value, String)> {
+        let messages = Caller::messages(&row.question.judge_prompt(row.answer())?);
+        let key = Cache::key(&self.caller.url, &self.caller.model, &messages);
+        Some((messages, key))
+    }
+
     /// Has one answer judged, if there is need.
     fn row(
         &self,
@@ -86,14 +112,13 @@ impl Judge {
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
         row.judgement = None;
-        let Some(messages) = row.question.judge_prompt(row.answer()) else {
+        let Some((messages, key)) = self.prompt(row) else {
             return Ok(());
         };
-        let messages = Caller::messages(&messages);
         let model = &self.caller.model;
-        let key = Cache::key(model, &messages);
         let judgement = |reply: &Reply| Judgement {
             model: model.clone(),
+            url: self.caller.url.to_string(),
             reply: reply.text.clone(),
         };
         if let Some(reply) = cache.get(&key) {
@@ -102,9 +127,12 @@ impl Judge {
             return Ok(());
         }
         for temperature in TEMPERATURES {
-            let Some(reply) = self.caller.call(&messages, temperature, stopped)? else {
-                return Ok(());
+            let reply = match self.caller.call(&messages, temperature, stopped)? {
+                Outcome::Said(reply) => reply,
+                Outcome::Refused(why) => return self.refused(why, usage),
+                Outcome::Stopped => return Ok(()),
             };
+            self.replies.store(true, Ordering::Relaxed);
             usage.add(&reply);
             if row.question.read_judgement(&reply.text).is_some() {
                 cache.keep(key, model, &reply)?;
@@ -116,11 +144,24 @@ impl Judge {
         Ok(())
     }
 
+    /// Counts an answer that the judge refuses to mark.
+    fn refused(&self, why: String, usage: &Usage) -> Result<()> {
+        let count = usage.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let why = usage.why.get_or_init(|| why);
+        ensure!(
+            count < REFUSALS || self.replies.load(Ordering::Relaxed),
+            "the judge at {} refuses all that it is asked: {why}",
+            self.caller.url
+        );
+        Ok(())
+    }
+
     fn tell(&self, benchmark: Benchmark, usage: &Usage) {
-        let [asked, cached, unreadable, prompt, completion] = [
+        let [asked, cached, unreadable, refused, prompt, completion] = [
             &usage.asked,
             &usage.cached,
             &usage.unreadable,
+            &usage.refused,
             &usage.prompt_tokens,
             &usage.completion_tokens,
         ]
@@ -129,14 +170,21 @@ impl Judge {
             let cost = (prompt as f64 * input + completion as f64 * output) / 1e6;
             format!(", {cost:.4} at the price given")
         });
+        let (name, model) = (benchmark.name(), &self.caller.model);
         eprintln!(
-            "{}: {} was asked {asked} times, {cached} replies were there already; {prompt} tokens to it, {completion} of it{cost}",
-            benchmark.name(),
-            self.caller.model
+            "{name}: {model} was asked {asked} times, {cached} replies were there already; {prompt} tokens to it, {completion} of it{cost}"
         );
+        if self.caller.takes_no_temperature() {
+            eprintln!("{name}: {model} takes no temperature and is asked without");
+        }
         if unreadable > 0 {
             eprintln!(
                 "warning: {unreadable} replies of the judge could not be read, and those answers have no mark; the same command asks again"
+            );
+        }
+        if let Some(why) = usage.why.get() {
+            eprintln!(
+                "warning: the judge refused to mark {refused} answers, which have no mark; the same command asks again; the first was refused with {why}"
             );
         }
     }
