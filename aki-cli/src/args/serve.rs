@@ -52,7 +52,7 @@ pub struct ServeArgs {
     /// Fetch pictures at http and https addresses of these hosts, and of no others; of none if left out
     #[arg(long, value_name = "HOST,..", value_delimiter = ',')]
     pub images_from: Vec<String>,
-    /// Largest request, and picture that is fetched, in MiB
+    /// Largest request, and most that is fetched for one, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub max_body: u16,
     /// Most connections at a time

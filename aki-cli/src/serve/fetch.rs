@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -26,12 +27,12 @@ type Hosts = BTreeSet<(String, Option<u16>)>;
 pub struct Fetcher {
     hosts: Hosts,
     client: Client,
-    /// Bytes of a picture.
+    /// Bytes of a request's pictures.
     most: usize,
 }
 
 impl Fetcher {
-    /// From hosts as `example.org` or `example.org:8000`; pictures have at most so many bytes.
+    /// From hosts as `example.org` or `example.org:8000`; a request's pictures have at most so many bytes.
     ///
     /// # Errors
     ///
@@ -79,11 +80,12 @@ impl Fetcher {
     ///
     /// 400 if one does not come in time, or is none that may be decoded.
     pub async fn fetch(&self, pictures: Vec<Encoded>) -> Result<Vec<Encoded>, ApiError> {
+        let seen = AtomicUsize::new(0);
         let fetched = pictures.into_iter().map(async |picture| {
             let Some(url) = picture.url.clone() else {
                 return Ok(picture);
             };
-            match self.get(url).await {
+            match self.get(url, &seen).await {
                 Ok(bytes) => Encoded::of(bytes, picture.param, picture.upright),
                 Err(reason) => Err(fault(&picture.param, &reason)),
             }
@@ -105,7 +107,8 @@ impl Fetcher {
         Ok(fetched)
     }
 
-    async fn get(&self, url: Url) -> Result<Vec<u8>, String> {
+    /// The bytes at an address; those of the request are counted.
+    async fn get(&self, url: Url, seen: &AtomicUsize) -> Result<Vec<u8>, String> {
         // Without the address, which the client knows.
         let failed = |error: reqwest::Error| {
             let error = anyhow::Error::from(error.without_url());
@@ -123,10 +126,13 @@ impl Fetcher {
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > self.most {
-                return Err(format!("it has more than the {} bytes allowed", self.most));
+            if seen.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len() > self.most {
+                let most = self.most;
+                return Err(format!(
+                    "more than the {most} bytes allowed are fetched for this request; see --max-body"
+                ));
             }
+            bytes.extend_from_slice(&chunk);
         }
         Ok(bytes)
     }
