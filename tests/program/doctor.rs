@@ -56,7 +56,7 @@ fn a_machine_without_drivers_is_told_what_to_do() {
     }
 }
 
-/// The CI machine, and many others, have Mesa's driver that computes on the CPU.
+/// Many machines have Mesa's driver, which computes on the CPU.
 #[cfg(all(target_os = "linux", feature = "wgpu"))]
 #[test]
 fn a_software_adapter_is_told_from_a_card() {

@@ -56,7 +56,7 @@ fn help_of_the_program() {
               Print version
 
     First steps:
-      aki train                      train a small AKI on the built-in pictures (CPU, some minutes)
+      aki train                      train a small AKI on the built-in pictures (CPU, half an hour)
       aki generate --model runs/easy-vqa --image picture.png --prompt "What color is the shape?"
       aki mask                       see what MMA changes
     "#);

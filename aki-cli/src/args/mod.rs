@@ -46,7 +46,7 @@ pub struct Args {
 
 const FIRST_STEPS: &str = "\
 First steps:
-  aki train                      train a small AKI on the built-in pictures (CPU, some minutes)
+  aki train                      train a small AKI on the built-in pictures (CPU, half an hour)
   aki generate --model runs/easy-vqa --image picture.png --prompt \"What color is the shape?\"
   aki mask                       see what MMA changes";
 
@@ -101,7 +101,8 @@ pub enum Command {
     /// Serve a model over HTTP, for OpenAI's clients and for a browser
     ///
     /// When it is ready it prints `serving NAME on http://HOST:PORT`. Answers are made one at a time; requests
-    /// wait in a queue. Pictures are sent as data URIs: addresses are not fetched. With a key, all but / and
+    /// wait in a queue. Pictures are sent as data URIs; addresses are
+    /// fetched from the hosts of --images-from alone. With a key, all but / and
     /// /health wants it. Bound to loopback, it answers only requests to localhost and loopback addresses, and
     /// pages of other origins never. Asked to end (Ctrl-C, SIGTERM), it takes no more requests and lets answers
     /// go on for a while; a second Ctrl-C ends it at once.
@@ -137,8 +138,8 @@ pub enum Command {
     },
     /// Write a model anew with its matrices in 8 or 4 bits a number
     ///
-    /// They lie in blocks of 32 numbers with a scale each. What is written is a model folder like any other, for use and not for training; `aki convert` unpacks
-    /// it. With 4 bits the decoder's blocks get them, and the language head, the vision tower and the
+    /// They lie in blocks of 32 numbers with a scale each. What is written is a model folder like any other, for use and
+    /// not for training; `aki convert` unpacks it. With 4 bits the decoder's blocks get them, and the language head, the vision tower and the
     /// resampler or projector 8. Embeddings, norms and biases stay as they are.
     Quantize(QuantizeArgs),
     /// Measure a model on benchmarks, or compare what two models came to
@@ -157,7 +158,7 @@ pub enum Command {
     /// Each line of the file is {"image": path or null, "text": full training text}, or {"image":..,
     /// "prompt":.., "answer":..}, or {"image":.., "caption":..}. All lines are one batch.
     Probe {
-        /// A model folder, or a run folder
+        /// A model folder, a run folder, or a checkpoint of a run
         #[arg(long, short, value_name = "DIR")]
         model: PathBuf,
         /// Samples, one JSON object a line

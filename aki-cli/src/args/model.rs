@@ -7,7 +7,7 @@ use crate::device::DeviceChoice;
 
 #[derive(Debug, clap::Args)]
 pub struct ModelArgs {
-    /// A model folder, or a run folder
+    /// A model folder, a run folder, or a checkpoint of a run
     #[arg(long, short, value_name = "DIR")]
     pub model: PathBuf,
     /// The picture; leave it out to ask without one, give it several times for several

@@ -10,7 +10,7 @@ const YEAR: u64 = 31_536_000;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// A model folder, or a run folder
+    /// A model folder, a run folder, or a checkpoint of a run
     #[arg(long, short, value_name = "DIR")]
     pub model: PathBuf,
     /// Where to listen; port 0 takes a free one
