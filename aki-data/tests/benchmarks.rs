@@ -238,10 +238,10 @@ fn other_pictures_have_another_hash() {
     let hash = |text: &str| {
         std::fs::write(folder.path().join(file), text).expect("a file");
         let questions = Questions::open(benchmark, folder.path(), PromptStyle::Aki);
-        questions.expect("questions").pictures_hash().to_owned()
+        questions.expect("questions").pictures_hash()
     };
     let text = std::fs::read_to_string(fixtures().join(file)).expect("a file");
-    let known = open(benchmark, PromptStyle::Aki).pictures_hash().to_owned();
+    let known = open(benchmark, PromptStyle::Aki).pictures_hash();
     assert_eq!(hash(&text), known);
     // A character of the first picture's base64.
     let at = text.find("iVBOR").expect("a PNG") + 40;

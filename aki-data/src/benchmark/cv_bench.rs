@@ -19,11 +19,11 @@ pub(super) struct CvBench {
 }
 
 impl CvBench {
-    /// Reads all but the pictures of these files, of which there is a hash.
+    /// Reads all but the pictures of these files, and says by what they are known.
     pub(super) fn open<'a>(
         paths: impl Iterator<Item = &'a Path>,
         style: PromptStyle,
-    ) -> Result<(Self, Vec<Question>, String), DataError> {
+    ) -> Result<(Self, Vec<Question>, u64), DataError> {
         let (mut tables, mut places, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         let mut groups = Groups::default();
         for path in paths {

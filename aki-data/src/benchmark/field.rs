@@ -4,10 +4,10 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::group::hash;
 use super::row::list;
 use super::tsv::Row;
 use crate::DataError;
+use crate::fingerprint::fnv1a;
 
 /// Longest field that is the index of another row and no picture.
 const LONGEST_INDEX: usize = 64;
@@ -50,7 +50,7 @@ impl Field {
         }
         Ok(Self::Here {
             count: items(image).count(),
-            hash: hash(image),
+            hash: fnv1a(image.iter().copied()),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::question::Question;
+use crate::fingerprint::fnv1a;
 
 /// Numbers groups and clusters in the order in which they come.
 #[derive(Default)]
@@ -13,21 +14,15 @@ pub(super) struct Groups {
     all: Vec<(usize, usize)>,
     /// Number of each picture's cluster.
     clusters: HashMap<u64, usize>,
-    /// Of all pictures, in the order of their questions.
-    pictures: blake3::Hasher,
-}
-
-/// A number that the same pictures share, on every machine.
-pub(super) fn hash(picture: &[u8]) -> u64 {
-    let hash = blake3::hash(picture);
-    u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("there are 32 bytes"))
+    /// By what the picture of each question is known.
+    pictures: Vec<u64>,
 }
 
 impl Groups {
     /// Puts a question into the group of this key. The cluster is that of the picture of the
     /// group's first question. Returns how many are in it now.
     pub(super) fn add(&mut self, question: &mut Question, key: String, picture: u64) -> usize {
-        self.pictures.update(&picture.to_le_bytes());
+        self.pictures.push(picture);
         let number = *self.numbers.entry(key).or_insert_with(|| {
             let next = self.clusters.len();
             let cluster = *self.clusters.entry(picture).or_insert(next);
@@ -41,11 +36,11 @@ impl Groups {
         *len
     }
 
-    /// Tells every question how many are in its group. Returns a hash of all pictures.
-    pub(super) fn finish(self, questions: &mut [Question]) -> String {
+    /// Tells every question how many are in its group. Returns by what all pictures are known.
+    pub(super) fn finish(self, questions: &mut [Question]) -> u64 {
         for question in questions {
             question.group_len = self.all[question.group].0;
         }
-        self.pictures.finalize().to_string()
+        fnv1a(self.pictures.into_iter().flat_map(u64::to_le_bytes))
     }
 }

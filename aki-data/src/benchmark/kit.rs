@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::field::{self, Field};
-use super::group::{Groups, hash};
+use super::group::Groups;
 use super::prompt;
 use super::question::Question;
 use super::row;
@@ -14,6 +14,7 @@ use super::style::PromptStyle;
 use super::tsv::Table;
 use crate::DataError;
 use crate::datasets::is_inside;
+use crate::fingerprint::fnv1a;
 
 /// The table, and where in it the pictures are.
 #[derive(Debug)]
@@ -32,13 +33,13 @@ struct Place {
 }
 
 impl Kit {
-    /// Reads all but the pictures, of which there is a hash; how many rows have none is said in the notes.
+    /// Reads all but the pictures, and says by what they are known; how many rows have none is said in the notes.
     pub(super) fn open(
         benchmark: Benchmark,
         path: &Path,
         style: PromptStyle,
         notes: &mut Vec<String>,
-    ) -> Result<(Self, Vec<Question>, String), DataError> {
+    ) -> Result<(Self, Vec<Question>, u64), DataError> {
         let (mut rows, mut questions) = (Vec::new(), Vec::new());
         let table = Table::read(path, row::needed(benchmark), |row| {
             if !row.has("image") && !row.has("image_path") {
@@ -195,7 +196,7 @@ const ROTATION: u64 = 1_000_000;
 fn picture(field: &Field) -> u64 {
     match field {
         Field::Here { hash, .. } => *hash,
-        Field::Files(files) => hash(files.join("\0").as_bytes()),
+        Field::Files(files) => fnv1a(files.join("\0").into_bytes()),
         Field::Empty | Field::Same(_) => 0,
     }
 }

@@ -10,8 +10,8 @@ use parquet::data_type::{ByteArrayType, DataType};
 use parquet::errors::{ParquetError, Result as Parquet};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
-use super::group::hash;
 use crate::DataError;
+use crate::fingerprint::fnv1a;
 
 /// Rows that are read at once where only their pictures' hashes are kept.
 const AT_ONCE: usize = 16;
@@ -105,7 +105,7 @@ impl Table {
             let mut hashes = Vec::new();
             while hashes.len() < rows {
                 let some = AT_ONCE.min(rows - hashes.len());
-                let some = column.next(some, |picture| hash(picture.data()))?;
+                let some = column.next(some, |picture| fnv1a(picture.data().iter().copied()))?;
                 hashes.extend(
                     some.iter()
                         .map(|it| it.first().copied().unwrap_or_default()),

@@ -15,7 +15,7 @@ use crate::DataError;
 pub struct Questions {
     all: Vec<Question>,
     source: Source,
-    pictures_hash: String,
+    pictures_hash: u64,
     notes: Vec<String>,
 }
 
@@ -120,8 +120,8 @@ impl Questions {
     }
 
     /// A hash of all pictures that are in the files; of those that have files of their own, of their names.
-    pub fn pictures_hash(&self) -> &str {
-        &self.pictures_hash
+    pub fn pictures_hash(&self) -> u64 {
+        self.pictures_hash
     }
 
     /// What is odd about the files, in sentences: rows that are left out, or cannot be answered.

@@ -3,6 +3,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::fingerprint::fnv1a;
 use crate::order::shuffle;
 
 /// Cells of the grid in a row, and rows.
@@ -155,16 +156,11 @@ impl Scene {
 
     /// Whether it is kept for testing: a scene is on the same side whatever seed it comes of.
     pub fn is_test(&self) -> bool {
-        // FNV-1a. The last two cells do not reach its bits 32 to 34: scenes that differ in these cells alone are
+        // The last two cells do not reach its bits 32 to 34: scenes that differ in these cells alone are
         // on the same side.
-        let hash = self
-            .cells
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, cell| {
-                let byte = cell.map_or(0, |it| 1 + it.colour as u64 * 4 + it.shape as u64);
-                (hash ^ byte).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-        (hash >> 32) % TEST_SHARE == 0
+        let byte =
+            |cell: &Option<Object>| cell.map_or(0, |it| 1 + it.colour as u8 * 4 + it.shape as u8);
+        (fnv1a(self.cells.iter().map(byte)) >> 32).is_multiple_of(TEST_SHARE)
     }
 }
 

@@ -114,7 +114,7 @@ fn is_of_eval(name: &str) -> bool {
 /// files of their own.
 pub fn data_of(questions: &Questions) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(questions.pictures_hash().as_bytes());
+    hasher.update(&questions.pictures_hash().to_le_bytes());
     for question in questions {
         let question = serde_json::to_string(question).unwrap_or_default();
         hasher.update(question.as_bytes());
