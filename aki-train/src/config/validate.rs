@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use aki_data::sources::SourceConfig;
 use aki_model::attention::Policy;
 
-use super::types::{
-    DataConfig, OptimizerConfig, RateConfig, RunConfig, Schedule, StageConfig, StageTarget,
-};
+use super::stage::{OptimizerConfig, RateConfig, Schedule, StageConfig, StageTarget};
+use super::types::{DataConfig, RunConfig};
 use crate::TrainError;
 
 impl RunConfig {
