@@ -5,7 +5,8 @@ mod common;
 
 use aki_model::attention::{AttentionLayout, Document, Policy, RopeScaling};
 use aki_model::generate::{
-    Ended, GenerateOptions, Prompt, Sampler, Sampling, generate, generate_scored,
+    Ended, GenerateOptions, Kept, Prompt, Sampler, Sampling, generate, generate_kept,
+    generate_scored,
 };
 use aki_model::{Aki, AkiConfig, MediaSpan};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
@@ -393,6 +394,79 @@ fn are_those_of_separate_calls(sampler: impl Fn(u64) -> Sampler, each: usize) {
         );
         assert_eq!(alone.answers[0].token_ids, together.answers[at].token_ids);
     }
+}
+
+/// A turn after another with one more picture: nothing of the first is computed again, and what is answered is
+/// what it is without.
+#[test]
+fn a_turn_computes_only_what_is_new() {
+    for policy in POLICIES {
+        turns(policy, &Device::flex());
+    }
+    if let Some(gpu) = gpu() {
+        turns(Policy::Mma, &gpu);
+    }
+}
+
+fn turns(policy: Policy, device: &Device) {
+    let aki = model(device);
+    let mut kept = Kept::default();
+    let ask = |case: &Case, kept: &mut Kept| {
+        let prompt = case.prompt(policy, device);
+        let expected = generate(
+            &aki,
+            std::slice::from_ref(&prompt),
+            &mut greedy(1),
+            &tokens(6),
+            |_, _| true,
+        );
+        let sampler = &mut greedy(1)[0];
+        let found = generate_kept(&aki, kept, prompt, sampler, &tokens(6), &|| true, |_| true);
+        let ids = found.answers[0].token_ids.clone();
+        assert_eq!(ids, expected.answers[0].token_ids, "{policy:?}");
+        (ids, found.known)
+    };
+    let first = cases().swap_remove(1);
+    let len = first.ids.len();
+    let (answer, known) = ask(&first, &mut kept);
+    assert_eq!(known, 0);
+    let next = |first: Case, new: &[u32]| Case {
+        ids: [&first.ids[..], &answer, new].concat(),
+        media: [&first.media[..], &[len + 8]].concat(),
+        ..first
+    };
+    // The answer's last token was never read.
+    let second = next(first, &[3; 9]);
+    assert_eq!(ask(&second, &mut kept).1, len + 5, "{policy:?}");
+    // The same again: the last token alone is computed.
+    let len = second.ids.len();
+    assert_eq!(ask(&second, &mut kept).1, len - 1, "{policy:?}");
+    // The first picture is another one; then the question ends elsewhere, which pictures see under some rules.
+    let other = Case { seed: 9, ..second };
+    let before_pictures = if policy == Policy::Prefix { 0 } else { 2 };
+    assert_eq!(ask(&other, &mut kept).1, before_pictures, "{policy:?}");
+    let later = Case {
+        question_end: other.question_end + 1,
+        ..other
+    };
+    let known = match policy {
+        Policy::Causal | Policy::Cca => len - 1,
+        _ => before_pictures,
+    };
+    assert_eq!(ask(&later, &mut kept).1, known, "{policy:?}");
+    // Given up in the midst of it, nothing is kept.
+    let prompt = later.prompt(policy, device);
+    let (sampler, options) = (&mut greedy(1)[0], tokens(1));
+    generate_kept(
+        &aki,
+        &mut kept,
+        prompt,
+        sampler,
+        &options,
+        &|| false,
+        |_| true,
+    );
+    assert_eq!(ask(&later, &mut kept).1, 0);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub fn run(request: &Request) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    let session = Session::open(request.model)?;
+    let mut session = Session::open(request.model)?;
     let loaded = begun.elapsed();
     let pictures: Vec<&Picture> = session.pictures.iter().collect();
     let prompt = match request.raw_prompt {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use aki_data::{DataError, Picture};
 use aki_model::generate::{
-    Answer, Ended, GenerateOptions, Prompt, Sampler, Sampling, generate_scored,
+    Answer, Ended, GenerateOptions, Kept, Prompt, Sampler, Sampling, generate_kept,
 };
 use aki_train::answer::{AnswerText, NO_NUMBERS};
 use aki_train::folder::ModelFolder;
@@ -24,6 +24,8 @@ pub struct Session {
     pub open: fn(&Path) -> Result<Picture, DataError>,
     sampling: Sampling,
     pub max_new_tokens: usize,
+    /// The text before, of which the next prompt's beginning is not computed again.
+    pub kept: Kept,
 }
 
 /// What ends an answer.
@@ -42,6 +44,8 @@ pub struct Answered {
     pub decode: f64,
     /// Time up to the first token, the preparing of the prompt left out.
     pub first: Duration,
+    /// Tokens of the prompt that were known from the text before.
+    pub known: usize,
 }
 
 impl Answered {
@@ -93,6 +97,7 @@ impl Session {
             open,
             sampling,
             max_new_tokens: args.max_new_tokens,
+            kept: Kept::default(),
         })
     }
 
@@ -122,30 +127,30 @@ impl Session {
     ///
     /// If there is no room for an answer, it is no text, or `said` fails.
     pub fn answer(
-        &self,
+        &mut self,
         prompt: Prompt,
         ends: &Ends,
         prompt_logits: bool,
         going_on: &dyn Fn() -> bool,
         mut said: impl FnMut(&str) -> io::Result<bool>,
     ) -> Result<Answered> {
-        let mut text = AnswerText::new(&self.model.tokenizer, ends.texts);
         let options = GenerateOptions {
             stop: ends.tokens.clone(),
             max_new_tokens: self.room(prompt.input_ids.len())?,
             prompt_logits,
         };
+        let mut text = AnswerText::new(&self.model.tokenizer, ends.texts);
         let started = Instant::now();
         let (mut first, mut fault) = (None, None);
-        let mut samplers = [Sampler::new(self.sampling.clone())];
-        let generation = generate_scored(
+        let mut sampler = Sampler::new(self.sampling.clone());
+        let generation = generate_kept(
             &self.model.aki,
-            &[prompt],
-            &mut samplers,
+            &mut self.kept,
+            prompt,
+            &mut sampler,
             &options,
-            None,
             going_on,
-            |_, id, _| {
+            |id| {
                 first.get_or_insert_with(|| started.elapsed());
                 let going_on = text.push(id).map_err(anyhow::Error::from);
                 match going_on.and_then(|new| Ok(said(new)?)) {
@@ -168,6 +173,7 @@ impl Session {
             prefill: generation.prefill.as_secs_f64(),
             decode: generation.decode.as_secs_f64(),
             first: first.unwrap_or_else(|| started.elapsed()),
+            known: generation.known,
         })
     }
 }

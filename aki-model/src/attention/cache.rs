@@ -13,7 +13,7 @@ const GROWTH: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct LayerCache {
     /// `[batch, kv_heads, capacity, head_dim]` each, 0 where nothing has been written; `None` before
-    /// the first token.
+    /// the first token. Behind `len` may be what was forgotten.
     held: Option<(Tensor<4>, Tensor<4>)>,
     len: usize,
     capacity: usize,
@@ -111,6 +111,13 @@ impl KvCache {
     pub fn reserve(&mut self, new: usize) {
         for layer in &mut self.layers {
             layer.reserve(layer.len + new);
+        }
+    }
+
+    /// Forgets all tokens but the first `len` of each row.
+    pub fn truncate(&mut self, len: usize) {
+        for layer in &mut self.layers {
+            layer.len = layer.len.min(len);
         }
     }
 

@@ -8,7 +8,7 @@ use burn::backend::DispatchDevice;
 use burn::module::Module;
 use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
-use super::{Logprobs, Sampler};
+use super::{Kept, Logprobs, Sampler};
 use crate::attention::{AttentionLayout, KvCache};
 use crate::{Aki, MediaSpan};
 
@@ -74,6 +74,8 @@ pub struct Answer {
 pub struct Generation {
     /// One a prompt.
     pub answers: Vec<Answer>,
+    /// Tokens of the prompt that nothing was computed of, since they were kept.
+    pub known: usize,
     /// Time up to the logits of the first new token, pictures included.
     pub prefill: Duration,
     /// Time after that.
@@ -130,8 +132,61 @@ pub fn generate_scored(
     options: &GenerateOptions,
     top: Option<usize>,
     going_on: &dyn Fn() -> bool,
+    on_token: impl FnMut(usize, u32, Option<Logprobs>) -> bool,
+) -> Generation {
+    let asked = Asked {
+        prompts,
+        samplers,
+        kept: None,
+    };
+    answer(aki, asked, options, top, going_on, on_token)
+}
+
+/// As [`generate_scored`] of one prompt, without scores. What it has in common with the text that `kept` has is
+/// not computed again; afterwards `kept` has the prompt with its answer. Where the prompt's logits are asked
+/// for, all of it is computed.
+///
+/// # Panics
+///
+/// As [`generate`].
+pub fn generate_kept(
+    aki: &Aki,
+    kept: &mut Kept,
+    prompt: Prompt,
+    sampler: &mut Sampler,
+    options: &GenerateOptions,
+    going_on: &dyn Fn() -> bool,
+    mut on_token: impl FnMut(u32) -> bool,
+) -> Generation {
+    let asked = Asked {
+        prompts: &[prompt],
+        samplers: std::slice::from_mut(sampler),
+        kept: Some(kept),
+    };
+    answer(aki, asked, options, None, going_on, |_, id, _| on_token(id))
+}
+
+/// What is to be answered.
+struct Asked<'a> {
+    prompts: &'a [Prompt],
+    samplers: &'a mut [Sampler],
+    /// Of one prompt with one sampler, the text before it.
+    kept: Option<&'a mut Kept>,
+}
+
+fn answer(
+    aki: &Aki,
+    asked: Asked,
+    options: &GenerateOptions,
+    top: Option<usize>,
+    going_on: &dyn Fn() -> bool,
     mut on_token: impl FnMut(usize, u32, Option<Logprobs>) -> bool,
 ) -> Generation {
+    let Asked {
+        prompts,
+        samplers,
+        mut kept,
+    } = asked;
     let each = samplers.len() / prompts.len().max(1);
     let whole = each * prompts.len() == samplers.len() && (each > 0 || prompts.is_empty());
     assert!(whole, "as many samplers for each prompt");
@@ -144,31 +199,39 @@ pub fn generate_scored(
         };
         samplers.len()
     ];
-    let finish = |answers, prefill: Option<Duration>| {
+    let mut known = 0;
+    let finish = |answers, known, prefill: Option<Duration>| {
         let all = begun.elapsed();
         let prefill = prefill.unwrap_or(all);
         Generation {
             answers,
+            known,
             prefill,
             decode: all.saturating_sub(prefill),
         }
     };
     if prompts.is_empty() {
-        return finish(answers, None);
+        return finish(answers, known, None);
     }
     let device = aki.devices().swap_remove(0);
     let len = prompts.iter().map(|p| p.input_ids.len()).max();
     let len = len.unwrap_or(0);
-    let mut cache = aki.cache(room(len, options));
     let mut rows: Vec<Row> = (0..samplers.len())
         .map(|answer| begin(answer, answer / each, prompts, len))
         .collect();
-    let read = prefill(aki, prompts, len, &mut cache, &device, going_on);
+    let text = kept.as_deref_mut().filter(|_| !options.prompt_logits);
+    let (cache, rest) = text.and_then(|kept| kept.take(aki, &prompts[0])).unzip();
+    let unread = rest.as_ref().map_or(prompts, std::slice::from_ref);
+    let new = rest.as_ref().map_or(len, |rest| rest.input_ids.len());
+    known = len - new;
+    let mut cache = cache.unwrap_or_else(|| aki.cache(room(len, options)));
+    cache.reserve(room(new, options));
+    let read = prefill(aki, unread, new, &mut cache, &device, going_on);
     let Some(mut hidden) = read else {
         for answer in &mut answers {
             answer.ended = Ended::Caller;
         }
-        return finish(answers, None);
+        return finish(answers, known, None);
     };
     if options.prompt_logits {
         for row in &rows {
@@ -177,7 +240,7 @@ pub fn generate_scored(
         }
     }
     if options.max_new_tokens == 0 {
-        return finish(answers, None);
+        return finish(answers, known, None);
     }
     if each > 1 {
         hidden = repeat(&rows, hidden, &mut cache);
@@ -186,36 +249,12 @@ pub fn generate_scored(
     loop {
         let mut logits = on_pool(&device, || last_logits(aki, hidden));
         prefill.get_or_insert_with(|| begun.elapsed());
-        let vocabulary = logits.len() / rows.len();
-        let mut going_on = Vec::new();
-        for (at, (row, logits)) in rows
-            .iter_mut()
-            .zip(logits.chunks_mut(vocabulary))
-            .enumerate()
-        {
-            let answer = &mut answers[row.answer];
-            if !logits.iter().any(|logit| logit.is_finite()) {
-                answer.ended = Ended::NoNumbers;
-                continue;
-            }
-            // Drawing changes them.
-            let unchanged = top.map(|_| logits.to_vec());
-            let id = samplers[row.answer].draw(logits, &row.ids);
-            if options.stop.contains(&id) {
-                answer.ended = Ended::Stop(id);
-                continue;
-            }
-            answer.token_ids.push(id);
-            row.ids.push(id);
-            let scored = unchanged
-                .zip(top)
-                .map(|(logits, top)| Logprobs::new(&logits, id, top));
-            if !on_token(row.answer, id, scored) {
-                answer.ended = Ended::Caller;
-            } else if answer.token_ids.len() < options.max_new_tokens {
-                going_on.push(at);
-            }
-        }
+        let drawn = Drawn {
+            rows: &mut rows,
+            answers: &mut answers,
+            samplers,
+        };
+        let going_on = drawn.next(&mut logits, options, top, &mut on_token);
         if going_on.is_empty() {
             break;
         }
@@ -233,7 +272,59 @@ pub fn generate_scored(
             false => step(aki, &mut rows, &mut cache, &device),
         });
     }
-    finish(answers, prefill)
+    if let (Some(kept), Some(row)) = (kept, rows.pop())
+        && answers[row.answer].ended != Ended::NoNumbers
+    {
+        kept.keep(&prompts[row.prompt], row.ids, cache);
+    }
+    finish(answers, known, prefill)
+}
+
+/// Answers that are being drawn.
+struct Drawn<'a> {
+    rows: &'a mut [Row],
+    answers: &'a mut [Answer],
+    samplers: &'a mut [Sampler],
+}
+
+impl Drawn<'_> {
+    /// Draws each row's next token from its logits, and gives the places of the rows that go on.
+    fn next(
+        self,
+        logits: &mut [f32],
+        options: &GenerateOptions,
+        top: Option<usize>,
+        on_token: &mut impl FnMut(usize, u32, Option<Logprobs>) -> bool,
+    ) -> Vec<usize> {
+        let vocabulary = logits.len() / self.rows.len();
+        let mut going_on = Vec::new();
+        let rows = self.rows.iter_mut().zip(logits.chunks_mut(vocabulary));
+        for (at, (row, logits)) in rows.enumerate() {
+            let answer = &mut self.answers[row.answer];
+            if !logits.iter().any(|logit| logit.is_finite()) {
+                answer.ended = Ended::NoNumbers;
+                continue;
+            }
+            // Drawing changes them.
+            let unchanged = top.map(|_| logits.to_vec());
+            let id = self.samplers[row.answer].draw(logits, &row.ids);
+            if options.stop.contains(&id) {
+                answer.ended = Ended::Stop(id);
+                continue;
+            }
+            answer.token_ids.push(id);
+            row.ids.push(id);
+            let scored = unchanged
+                .zip(top)
+                .map(|(logits, top)| Logprobs::new(&logits, id, top));
+            if !on_token(row.answer, id, scored) {
+                answer.ended = Ended::Caller;
+            } else if answer.token_ids.len() < options.max_new_tokens {
+                going_on.push(at);
+            }
+        }
+        going_on
+    }
 }
 
 /// Does work on the threads that the CPU's kernels use. From outside, each of some hundred small
@@ -321,7 +412,11 @@ fn prefill(
     let media = (!media.is_empty()).then(|| Tensor::cat(media, 0));
     let x_btd = aki.fuse(tensor(&ids, [prompts.len(), len], device), media, &spans);
     let layouts: Vec<&AttentionLayout> = prompts.iter().map(|prompt| &prompt.layout).collect();
-    let layout = AttentionLayout::left_padded(&layouts);
+    let layout = match layouts[..] {
+        // The queries of a prompt's rest are not its keys.
+        [alone] => alone.clone(),
+        _ => AttentionLayout::left_padded(&layouts),
+    };
     aki.forward_while(x_btd, &layout, cache, going_on)
 }
 

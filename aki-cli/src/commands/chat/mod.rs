@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aki_model::generate::Ended;
+use aki_model::generate::{Ended, Kept};
 use anyhow::Result;
 
 use self::conversation::{Conversation, Shown, Turn};
@@ -123,6 +123,7 @@ impl Chat {
             }
             Typed::Reset => {
                 self.said = Conversation::default();
+                self.session.kept = Kept::default();
                 self.dim("a new conversation, without pictures")?;
             }
             Typed::Help => writeln!(out, "{HELP}")?,
@@ -194,12 +195,16 @@ impl Chat {
             _ => String::new(),
         };
         let first = answer.first.as_secs_f64();
+        let known = match answer.known {
+            0 => String::new(),
+            known => format!(" ({known} of {len} tokens were known)"),
+        };
         let rate = answer.rate();
         let rate = rate.map_or_else(String::new, |rate| format!(", then {rate:.1} tokens/s"));
         let longest = self.session.longest();
         let longest = longest.map_or_else(String::new, |longest| format!(" of {longest}"));
         let len = len + tokens;
-        format!("{how}first token after {first:.2} s{rate}, {len} tokens{longest}")
+        format!("{how}first token after {first:.2} s{known}{rate}, {len} tokens{longest}")
     }
 
     /// A line beside the conversation, for a person alone.

@@ -318,6 +318,33 @@ impl AttentionLayout {
         draft.finish(1, own + new, own + new)
     }
 
+    /// How many tokens, `most` at most, two texts begin with that stand and see in the one as in the other, and see
+    /// nothing behind them: what was computed of them in the one holds in the other.
+    ///
+    /// # Panics
+    ///
+    /// If there is no row.
+    pub fn common(&self, other: &Self, most: usize) -> usize {
+        let [own, others] = [self, other].map(Self::table);
+        let is_text = |table: &LayoutTable, i: usize| table.text_ends(0)[i] as usize > i;
+        let (mut common, mut reach) = (0, 0);
+        for i in 0..most.min(self.query_len).min(other.query_len) {
+            let rule = own.rule(0, i);
+            let is_same = rule == others.rule(0, i)
+                && self.positions[i] == other.positions[i]
+                && is_text(&own, i) == is_text(&others, i);
+            if !is_same {
+                break;
+            }
+            let [_, last, _, unlock_end] = rule;
+            reach = reach.max(last).max(unlock_end);
+            if reach <= i + 1 {
+                common = i + 1;
+            }
+        }
+        common
+    }
+
     /// The layout of some of the queries against all keys: a chunk of a prompt against the cache of
     /// what stands before it, or the few rows that are looked at by themselves.
     ///

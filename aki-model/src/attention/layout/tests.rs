@@ -267,6 +267,35 @@ proptest! {
         }
     }
 
+    /// What two texts have in common sees the same in both, and nothing behind it.
+    #[test]
+    fn what_texts_have_in_common_sees_the_same(
+        one in documents(),
+        two in documents(),
+        policy in policies(),
+        new in 0usize..9,
+    ) {
+        let lay = |drawn: &[Drawn]| {
+            let (laid, tokens) = lay_out(drawn);
+            AttentionLayout::from_spans(policy, tokens.len(), &[laid]).unwrap()
+        };
+        let (one, two) = (lay(&one), lay(&two));
+        let len = one.query_len();
+        prop_assert_eq!(one.common(&one.followed_by(new), usize::MAX), len);
+        for (other, most) in [(&two, usize::MAX), (&one, len / 2)] {
+            let common = one.common(other, most);
+            prop_assert!(common <= most);
+            prop_assert_eq!(&one.positions()[..common], &other.positions()[..common]);
+            for (i, j) in (0..common).flat_map(|i| (0..len).map(move |j| (i, j))) {
+                let seen = one.visible(0, i, j);
+                prop_assert!(!seen || j < common);
+                if j < common {
+                    prop_assert_eq!(seen, other.visible(0, i, j));
+                }
+            }
+        }
+    }
+
     /// A part of the queries sees what it saw as part of the whole.
     #[test]
     fn a_part_of_the_queries_keeps_its_rules(
