@@ -1,17 +1,17 @@
 //! Pictures at addresses, from hosts that the server's owner allows.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
+use futures_util::future::try_join_all;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+use tokio::sync::Semaphore;
 
 use super::ApiError;
 use super::picture::Encoded;
@@ -19,8 +19,11 @@ use super::picture::Encoded;
 /// How long a request's pictures may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Hosts with the ports that are not their scheme's.
-type Hosts = BTreeSet<(String, Option<u16>)>;
+/// Hosts and ports.
+type Hosts = BTreeSet<(String, u16)>;
+
+/// Requests whose pictures are fetched at a time.
+static FETCHING: Semaphore = Semaphore::const_new(4);
 
 /// Fetches pictures from some hosts, and from nowhere else.
 #[derive(Clone, Debug)]
@@ -38,21 +41,25 @@ impl Fetcher {
     ///
     /// If one is no host.
     pub fn new(hosts: &[String], most: usize) -> Result<Self> {
-        let host = |name: &String| -> Result<(String, Option<u16>)> {
-            let url = Url::parse(&format!("http://{name}"));
+        let mut allowed = Hosts::new();
+        // Without a port it is either scheme's.
+        for (name, scheme) in hosts.iter().flat_map(|it| [(it, "http"), (it, "https")]) {
+            let url = Url::parse(&format!("{scheme}://{name}"));
             let url = url.with_context(|| format!("--images-from: {name:?} is no host"))?;
             let is_host = url.path() == "/" && url.username().is_empty() && !name.ends_with('/');
             ensure!(
                 is_host && url.query().is_none() && url.fragment().is_none(),
                 "--images-from: {name:?} is no host; write it as example.org or example.org:8000"
             );
-            Ok((url.host_str().unwrap_or_default().to_owned(), url.port()))
-        };
+            allowed.extend(place(&url));
+        }
+        // A proxy would find hosts by itself.
         let client = Client::builder()
+            .no_proxy()
             .redirect(Policy::none())
             .dns_resolver(Arc::new(Public));
         Ok(Self {
-            hosts: hosts.iter().map(host).collect::<Result<_>>()?,
+            hosts: allowed,
             client: client.build()?,
             most,
         })
@@ -61,11 +68,11 @@ impl Fetcher {
     /// The address, if it may be fetched; else why not.
     pub fn allowed(&self, address: &str) -> Result<Url, String> {
         let url = Url::parse(address).map_err(|error| format!("it is no address: {error}"))?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        if !self.hosts.contains(&(host.clone(), url.port())) {
-            let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+        let place = place(&url);
+        if !place.as_ref().is_some_and(|it| self.hosts.contains(it)) {
+            let (host, port) = place.unwrap_or_default();
             return Err(format!(
-                "{host}{port} is none of the hosts of --images-from"
+                "{host}, port {port}, is none of the hosts of --images-from"
             ));
         }
         match url.username().is_empty() && url.password().is_none() {
@@ -90,19 +97,16 @@ impl Fetcher {
                 Err(reason) => Err(fault(&picture.param, &reason)),
             }
         });
-        let fetched: FuturesOrdered<_> = fetched.collect();
-        let fetched = tokio::time::timeout(PATIENCE, fetched.collect::<Vec<_>>()).await;
+        let all = async {
+            let _turn = FETCHING.acquire().await;
+            try_join_all(fetched).await
+        };
         let seconds = PATIENCE.as_secs();
         let late = |_| {
-            fault(
-                "messages",
-                &format!("pictures did not come within {seconds} s"),
-            )
+            let reason = format!("pictures did not come within {seconds} s");
+            fault("messages", &reason)
         };
-        let fetched: Vec<Encoded> = fetched
-            .map_err(late)?
-            .into_iter()
-            .collect::<Result<_, _>>()?;
+        let fetched = tokio::time::timeout(PATIENCE, all).await.map_err(late)??;
         Encoded::check_all(&fetched)?;
         Ok(fetched)
     }
@@ -138,6 +142,11 @@ impl Fetcher {
     }
 }
 
+/// The host and the port of an address.
+fn place(url: &Url) -> Option<(String, u16)> {
+    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
+}
+
 fn fault(param: &str, reason: &str) -> ApiError {
     ApiError::param(param, format!("{param}: {reason}")).code("image_not_fetched")
 }
@@ -168,23 +177,28 @@ fn is_public(ip: IpAddr) -> bool {
             let [first, second, ..] = ip.octets();
             let is_shared = first == 100 && second & 0xc0 == 64;
             !(first == 0
+                || first >= 240
                 || is_shared
                 || ip.is_private()
                 || ip.is_loopback()
                 || ip.is_link_local()
-                || ip.is_multicast()
-                || ip == Ipv4Addr::BROADCAST)
+                || ip.is_multicast())
         }
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_public(IpAddr::V4(ip)),
-            None => {
-                !(ip.is_loopback()
-                    || ip.is_unspecified()
-                    || ip.is_multicast()
-                    || ip.is_unique_local()
-                    || ip.is_unicast_link_local())
+        IpAddr::V6(ip) => {
+            let parts = ip.segments();
+            let within = |at: usize| {
+                let [a, b] = parts[at].to_be_bytes();
+                let [c, d] = parts[at + 1].to_be_bytes();
+                is_public(IpAddr::from([a, b, c, d]))
+            };
+            match parts {
+                // ::1 and :: are of these, too.
+                [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => within(6),
+                [0x2002, ..] => within(1),
+                // Else those that are given out.
+                [first, ..] => (0x2000..0x4000).contains(&first),
             }
-        },
+        }
     }
 }
 
@@ -194,13 +208,14 @@ mod tests {
 
     #[test]
     fn only_the_hosts_that_were_named_are_asked() {
-        let hosts = ["Example.org", "127.0.0.1:8000", "[::1]"].map(str::to_owned);
+        let hosts = ["Example.org", "127.0.0.1:8000", "[::1]", "one.org:443"].map(str::to_owned);
         let fetcher = Fetcher::new(&hosts, 1).expect("hosts");
         for address in [
             "https://example.org/a.png",
             "http://EXAMPLE.org:80/?a",
             "http://127.0.0.1:8000/a",
             "http://[::1]/a.png",
+            "https://one.org/a.png",
         ] {
             assert!(fetcher.allowed(address).is_ok(), "{address}");
         }
@@ -212,6 +227,7 @@ mod tests {
             "https://example.org:8443/a.png",
             "http://127.0.0.1/a.png",
             "http://2130706433:8001/a.png",
+            "http://one.org/a.png",
             "http:///a.png",
             "file:///etc/passwd",
             "ftp://example.org/a.png",
@@ -246,10 +262,21 @@ mod tests {
             "fe80::1",
             "fd00::1",
             "::ffff:10.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::a00:5",
+            "2002:a00:5::1",
+            "fec0::1",
+            "ff02::1",
+            "240.0.0.1",
         ] {
             assert!(!is_public(ip.parse().expect("an address")), "{ip}");
         }
-        for ip in ["93.184.216.34", "100.128.0.1", "2606:2800:220:1::1"] {
+        for ip in [
+            "93.184.216.34",
+            "100.128.0.1",
+            "2606:2800:220:1::1",
+            "64:ff9b::5db8:d822",
+        ] {
             assert!(is_public(ip.parse().expect("an address")), "{ip}");
         }
     }

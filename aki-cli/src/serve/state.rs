@@ -119,9 +119,11 @@ impl Inner {
     ///
     /// # Errors
     ///
-    /// As [`Fetcher::fetch`].
+    /// As [`Fetcher::fetch`]; 429 if the queue is full.
     pub async fn fetched(&self, pictures: Vec<Encoded>) -> Result<Vec<Encoded>, ApiError> {
         match &self.settings.fetcher {
+            // Nothing is fetched for who would be refused.
+            Some(_) if self.worker.is_full() => Err(self.worker.refusal()),
             Some(fetcher) => fetcher.fetch(pictures).await,
             None => Ok(pictures),
         }

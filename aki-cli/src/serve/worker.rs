@@ -63,6 +63,15 @@ struct Queue<M> {
     closed: bool,
 }
 
+impl<M> Queue<M> {
+    /// Whether it takes no more, where `room` jobs may wait.
+    fn is_full(&self, room: usize) -> bool {
+        // An idle thread takes one at once.
+        let room = room + usize::from(self.running.is_none());
+        self.closed || self.waiting.len() >= room
+    }
+}
+
 impl<M: Send + 'static> Worker<M> {
     /// Starts the thread. Behind the job that is being done, `room` more may wait.
     ///
@@ -98,9 +107,7 @@ impl<M: Send + 'static> Worker<M> {
         job: impl FnOnce(&M, &Cancel) + Send + 'static,
     ) -> Result<Ticket<M>, Busy> {
         let mut queue = self.0.lock();
-        // An idle thread takes one at once.
-        let room = self.0.room + usize::from(queue.running.is_none());
-        if queue.closed || queue.waiting.len() >= room {
+        if queue.is_full(self.0.room) {
             return Err(Busy);
         }
         let (number, cancel) = (queue.next, Cancel::default());
@@ -114,6 +121,11 @@ impl<M: Send + 'static> Worker<M> {
             number,
             cancel,
         })
+    }
+
+    /// Whether a job would be refused now.
+    pub fn is_full(&self) -> bool {
+        self.0.lock().is_full(self.0.room)
     }
 
     /// Has a job done and waits for what it gives. Dropping the future cancels the job.

@@ -143,8 +143,8 @@ pub fn generate_scored(
 }
 
 /// As [`generate_scored`] of one prompt, without scores. What it has in common with the text that `kept` has is
-/// not computed again; afterwards `kept` has the prompt with its answer. Where the prompt's logits are asked
-/// for, all of it is computed.
+/// not computed again; afterwards `kept` has the prompt with its answer, or what they had in common if it was
+/// given up. Where the prompt's logits are asked for, all of it is computed; where no token is, nothing is kept.
 ///
 /// # Panics
 ///
@@ -230,6 +230,10 @@ fn answer(
     let Some(mut hidden) = read else {
         for answer in &mut answers {
             answer.ended = Ended::Caller;
+        }
+        if let Some(kept) = kept {
+            cache.truncate(known);
+            kept.keep(&prompts[0], rows.swap_remove(0).ids, cache);
         }
         return finish(answers, known, None);
     };

@@ -14,10 +14,10 @@ use crate::{Aki, MediaSpan};
 pub struct Kept(Option<(Prompt, KvCache)>);
 
 impl Kept {
-    /// Keeps the beginning of a text, as far as it is cached: of one row, without padding.
+    /// Keeps the beginning of a prompt and its answer, as far as it is cached: of one row, without padding.
     pub(super) fn keep(&mut self, prompt: &Prompt, mut ids: Vec<u32>, cache: KvCache) {
         ids.truncate(cache.len());
-        let new = ids.len() - prompt.input_ids.len();
+        let new = ids.len().saturating_sub(prompt.input_ids.len());
         let text = Prompt {
             input_ids: ids,
             layout: prompt.layout.followed_by(new),

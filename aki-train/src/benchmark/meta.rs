@@ -14,6 +14,14 @@ use crate::folder::{LANGUAGE, Stored, VISION, find};
 
 /// Endings of the files that a model is made of.
 const OF_MODELS: [&str; 7] = ["bin", "jinja", "json", "model", "pt", "pth", "safetensors"];
+/// Of those with its weights.
+const WEIGHTS: [&str; 5] = [
+    ".bin",
+    ".pt",
+    ".pth",
+    ".safetensors",
+    ".safetensors.index.json",
+];
 
 /// The file in a folder of answers that has the scores of all benchmarks.
 pub const SCORES: &str = "scores.json";
@@ -71,11 +79,15 @@ pub fn fingerprint(path: &Path) -> Result<String, TrainError> {
     let mut add = |file: &FileSum| {
         hasher.update(format!("{} {}\n", file.name, file.blake3).as_bytes());
     };
-    for name in names(&folder)? {
+    let stored = Stored::find(path)?;
+    // Weights of the finished model are others, and come later.
+    let is_checkpoint = matches!(stored, Stored::Checkpoint(_));
+    let is_other = |name: &String| is_checkpoint && WEIGHTS.iter().any(|it| name.ends_with(it));
+    for name in names(&folder)?.into_iter().filter(|it| !is_other(it)) {
         let read = TrainError::io("read", &folder.join(&name));
         add(&FileSum::of(&folder, &name).map_err(read)?);
     }
-    if let Stored::Checkpoint(checkpoint) = Stored::find(path)? {
+    if let Stored::Checkpoint(checkpoint) = stored {
         // Its manifest has the sums of its files.
         checkpoint.manifest()?.files.iter().for_each(add);
     }

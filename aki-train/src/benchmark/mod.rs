@@ -22,7 +22,7 @@ pub use ask::{Request, ask};
 pub use compare::{Compared, compare};
 pub use measure::Measure;
 pub use meta::{Meta, SCORES, data_of, fingerprint};
-pub use record::{Answered, Judgement, Record, benchmarks, read, write};
+pub use record::{Answered, Judgement, Record, benchmarks, read};
 pub use score::Scored;
 pub use share::share;
 pub use table::{OwnRow, compared_table, published_table, scored_table};

@@ -163,6 +163,23 @@ impl Record {
         Ok(())
     }
 
+    /// Adds answers that came all at once, each in the place of an earlier one to the same question, puts all into the
+    /// order of the questions, and writes them anew.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Io`] if they cannot be written.
+    pub fn put(
+        &mut self,
+        rows: Vec<Answered>,
+        place: impl Fn(&str) -> usize,
+    ) -> Result<(), TrainError> {
+        for row in rows {
+            self.rows.push(row);
+        }
+        self.rewrite(place)
+    }
+
     /// The answers, to be judged; [`Self::rewrite`] then.
     pub fn rows_mut(&mut self) -> &mut [Answered] {
         &mut self.rows.all
@@ -209,11 +226,17 @@ struct Rows {
 }
 
 impl Rows {
-    fn push(&mut self, row: Answered) {
+    fn push(&mut self, mut row: Answered) {
         let next = self.all.len();
         let place = *self.places.entry(row.question.id.clone()).or_insert(next);
         match self.all.get_mut(place) {
-            Some(there) => *there = row,
+            Some(there) => {
+                // What could not be asked again is what the judge saw.
+                if there.error.is_some() && row.error.is_some() {
+                    row.judgement = there.judgement.take();
+                }
+                *there = row;
+            }
             None => self.all.push(row),
         }
     }
@@ -225,27 +248,6 @@ impl FromIterator<Answered> for Rows {
         rows.into_iter().for_each(|row| all.push(row));
         all
     }
-}
-
-/// Writes answers that came all at once in the place of those that are there; if these depend on something else,
-/// they are renamed to `BENCHMARK.old-N`, and `tell` is told.
-///
-/// # Errors
-///
-/// [`TrainError`] if they cannot be written, or another process writes there.
-pub fn write(
-    folder: &Path,
-    meta: &Meta,
-    rows: &[Answered],
-    tell: impl Fn(&str),
-) -> Result<(), TrainError> {
-    let _lock = claim(folder)?;
-    let there = path_of(folder, &meta.benchmark).exists();
-    if there && read_meta(folder, &meta.benchmark)? != *meta {
-        set_aside(folder, &meta.benchmark, tell)?;
-    }
-    write_json(&meta_path(folder, &meta.benchmark), meta)?;
-    write_file(&path_of(folder, &meta.benchmark), lines(rows).as_bytes())
 }
 
 /// The answers in a folder, to be looked at.
@@ -443,15 +445,21 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_another_model_are_set_aside() {
+    fn answers_at_once_take_the_place_of_others() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path();
-        for (model, rows) in [("a", [row("1")]), ("a", [row("2")]), ("b", [row("3")])] {
-            write(folder, &meta(model), &rows, |_| ()).expect("files");
-        }
-        let of = |name: &str| read(folder, name).expect("answers").1;
-        assert_eq!(of("mme"), [row("3")]);
-        assert_eq!(of("mme.old-1"), [row("2")]);
+        let place = |id: &str| id.parse().unwrap_or(0);
+        let mut record = open(folder, &meta("a"), false).expect("a record");
+        record.put(vec![row("2"), row("3")], place).expect("a file");
+        let other = Answered {
+            tokens: 7,
+            ..row("2")
+        };
+        let rows = vec![other.clone(), row("1")];
+        record.put(rows, place).expect("a file");
+        drop(record);
+        let rows = read(folder, "mme").expect("answers").1;
+        assert_eq!(rows, [row("1"), other, row("3")]);
     }
 
     #[test]

@@ -194,7 +194,9 @@ fn markdown(table: &Table) -> String {
              both orders are asked in the other one as well. Time is by the clock, of a row's training on its own, pre-training \
              included.\n";
     let over = table.data.iter().flat_map(|data| &data.rows);
-    let over = over.filter_map(|result| result.over_causal.as_ref()?.all.bounds);
+    let over = over.filter_map(|result| result.over_causal.as_ref());
+    let over = over.flat_map(|over| std::iter::once(&over.all).chain(over.kinds.values()));
+    let over = over.filter_map(|over| over.bounds);
     match over.count() {
         0 => {}
         count => {
@@ -388,7 +390,7 @@ mod tests {
         assert!(page.contains("| dot | DOT | causal, image-text then text-image | causal, image-text then text-image |"));
         assert!(page.contains("causal, mma begin their tuning with the same pre-trained weights"));
         assert!(page.contains("2 seeds on cpu (2 threads)"));
-        assert!(page.contains("of 2, some 0.1 would leave out 0"));
+        assert!(page.contains("of 4, some 0.2 would leave out 0"));
         let over = page.split("by kind, in points:").nth(1).expect("a table");
         let line = over.lines().find(|line| line.starts_with("| mma "));
         assert_eq!(line, Some("| mma | +0.00 [+0.00, +0.00] |"));

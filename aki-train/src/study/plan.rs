@@ -181,9 +181,9 @@ fn stages(base: &RunConfig, part: Part) -> Result<Vec<StageConfig>, TrainError> 
     let left_out = stages.iter().filter(|stage| stage.steps == 0).count();
     if left_out > 0 && left_out < stages.len() {
         return Err(TrainError::Request(format!(
-            "{} steps are not enough for the orders of {}",
-            stages.iter().map(|stage| stage.steps).sum::<usize>(),
-            phase.name()
+            "the orders of {} share {} steps, of which one of them gets none",
+            phase.name(),
+            stages.iter().map(|stage| stage.steps).sum::<usize>()
         )));
     }
     Ok(stages)
@@ -289,7 +289,10 @@ mod tests {
         }
         let error = plan(&study(&["stage.questions.steps=1"])).err();
         let error = error.expect("one step for two orders").to_string();
-        assert_eq!(error, "1 steps are not enough for the orders of dual");
+        assert_eq!(
+            error,
+            "the orders of dual share 1 steps, of which one of them gets none"
+        );
         let error = plan(&study(&["model.resampler.num_latents=5"])).err();
         let error = error.expect("no square").to_string();
         assert!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aki_data::benchmark::{Expected, Mark, Question};
 use aki_data::{Sample, read_shards};
-use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, fingerprint, write};
+use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, Record, fingerprint};
 use aki_train::evaluation::{Evaluation, Likelihood, Tally, evaluate};
 use aki_train::folder::ModelFolder;
 use anyhow::Result;
@@ -28,14 +28,6 @@ pub fn run(
     let shard = asset("easy-vqa/test.tar")?;
     let mut samples = read_shards(std::slice::from_ref(&shard))?.samples;
     samples.truncate(args.limit.unwrap_or(usize::MAX));
-    let begun = Instant::now();
-    let pictures = samples.len();
-    let questions = model.questions(samples.clone(), args.batch);
-    let evaluation = evaluate("measuring", &model.aki, &questions, pictures, interrupter);
-    let Some(evaluation) = evaluation? else {
-        return Ok(Done::Interrupted);
-    };
-    let took = begun.elapsed();
     let meta = Meta {
         benchmark: EASY_VQA.to_owned(),
         model: fingerprint(stored)?,
@@ -44,24 +36,33 @@ pub fn run(
         max_new_tokens: 0,
         data: blake3::hash(&std::fs::read(shard)?).to_string(),
     };
-    let rows = rows(&samples, &evaluation, took);
     let folder = out::folder(args);
-    write(&folder, &meta, &rows, |line| eprintln!("{line}"))?;
+    let mut record = Record::open(&folder, &meta, args.fresh, |line| eprintln!("{line}"))?;
+    let begun = Instant::now();
+    let pictures = samples.len();
+    let questions = model.questions(samples.clone(), args.batch);
+    let evaluation = evaluate("measuring", &model.aki, &questions, pictures, interrupter);
+    let Some(evaluation) = evaluation? else {
+        return Ok(Done::Interrupted);
+    };
+    let took = begun.elapsed();
+    let rows = rows(&samples, &evaluation, took);
     let object = object(&evaluation, &rows, took, device);
-    let name = out::name(args.model());
-    out::write_scores(&folder, &name, EASY_VQA, object.clone())?;
+    let mut stdout = std::io::stdout();
+    if args.json {
+        writeln!(stdout, "{object}")?;
+    } else {
+        write!(stdout, "{}", table(&evaluation, &rows))?;
+        let seconds = took.as_secs_f64();
+        writeln!(stdout, "{EASY_VQA}: {seconds:.0} s on {device}")?;
+    }
+    let place = |id: &str| id.parse().unwrap_or(usize::MAX);
+    record.put(rows, place)?;
+    out::write_scores(&folder, &out::name(args.model()), EASY_VQA, object)?;
     eprintln!(
         "{EASY_VQA}: answers and scores are written to {}",
         folder.display()
     );
-    let mut out = std::io::stdout();
-    if args.json {
-        writeln!(out, "{object}")?;
-    } else {
-        write!(out, "{}", table(&evaluation, &rows))?;
-        let seconds = took.as_secs_f64();
-        writeln!(out, "{EASY_VQA}: {seconds:.0} s on {device}")?;
-    }
     Ok(Done::Finished)
 }
 

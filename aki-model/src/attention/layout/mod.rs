@@ -323,8 +323,12 @@ impl AttentionLayout {
     ///
     /// # Panics
     ///
-    /// If there is no row.
+    /// If there are several rows, or the queries are not the keys.
     pub fn common(&self, other: &Self, most: usize) -> usize {
+        for it in [self, other] {
+            let own = it.query_len;
+            assert_eq!((it.batch, it.key_len), (1, own), "a prompt is one row");
+        }
         let [own, others] = [self, other].map(Self::table);
         let is_text = |table: &LayoutTable, i: usize| table.text_ends(0)[i] as usize > i;
         let (mut common, mut reach) = (0, 0);
