@@ -244,7 +244,7 @@ fn other_pictures_have_another_hash() {
     let known = open(benchmark, PromptStyle::Aki).pictures_hash();
     assert_eq!(hash(&text), known);
     // A character of the first picture's base64.
-    let at = text.find("iVBOR").expect("a PNG") + 40;
+    let at = text.find("/9j/").expect("a JPEG") + 40;
     let other = if &text[at..=at] == "A" { "B" } else { "A" };
     let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
     assert_ne!(hash(&changed), known);

@@ -2,6 +2,8 @@
 //! through WGPU, with and without Fusion.
 
 mod common;
+#[path = "common/redraw.rs"]
+mod redraw;
 
 use aki_model::attention::{AttentionLayout, Document, Policy, RopeScaling};
 use aki_model::generate::{
@@ -12,6 +14,7 @@ use aki_model::{Aki, AkiConfig, MediaSpan};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use redraw::redrawn;
 
 const VOCABULARY: usize = 22;
 const POLICIES: [Policy; 4] = [Policy::Mma, Policy::Causal, Policy::Prefix, Policy::Cca];
@@ -54,28 +57,7 @@ fn model(device: &Device) -> Aki {
 }
 
 fn model_of(config: &AkiConfig, device: &Device) -> Aki {
-    device.seed(5);
-    let aki = config.init(20, device);
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let mut draw = Redraw(&mut rng);
-    burn::module::Module::map(aki, &mut draw)
-}
-
-struct Redraw<'a>(&'a mut ChaCha8Rng);
-
-impl burn::module::ModuleMapper for Redraw<'_> {
-    fn map_float<const D: usize>(
-        &mut self,
-        param: burn::module::Param<Tensor<D>>,
-    ) -> burn::module::Param<Tensor<D>> {
-        param.map(|tensor| {
-            let shape = tensor.shape();
-            let values: Vec<f32> = (0..shape.num_elements())
-                .map(|_| self.0.random_range(-1.0f32..1.0))
-                .collect();
-            Tensor::from_data(TensorData::new(values, shape), &tensor.device())
-        })
-    }
+    redrawn(config.init(20, device))
 }
 
 impl Case {

@@ -46,6 +46,20 @@ impl ModelFolder {
     /// As [`Self::prompt`]; [`TrainError::Request`] if conversations are written by a chat template, which has
     /// pictures in lines, or if the model learned pictures after their texts.
     pub fn placed(&self, parts: &[Part], pictures: &[&Picture]) -> Result<Prompt, TrainError> {
+        self.check_placed()?;
+        let media_len = self.config.model.media_len();
+        let sequence = self
+            .template()
+            .question(&self.tokenizer, parts, media_len)?;
+        self.prepared(sequence, pictures)
+    }
+
+    /// Whether [`Self::placed`] can be.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Request`] if it cannot.
+    pub fn check_placed(&self) -> Result<(), TrainError> {
         if self.chat_template.is_some() {
             let reason = "the model's texts are written by a chat template, in which every picture has a \
                           line of its own; ask with --prompt aki";
@@ -56,11 +70,7 @@ impl ModelFolder {
                           --prompt aki";
             return Err(TrainError::Request(reason.to_owned()));
         }
-        let media_len = self.config.model.media_len();
-        let sequence = self
-            .template()
-            .question(&self.tokenizer, parts, media_len)?;
-        self.prepared(sequence, pictures)
+        Ok(())
     }
 
     /// The ids of [`Self::conversation`], without its pictures.

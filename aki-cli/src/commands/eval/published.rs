@@ -85,6 +85,9 @@ impl Chosen {
         judge: Option<&Judge>,
         interrupter: &Interrupter,
     ) -> Result<Done> {
+        if !self.style.newline() {
+            models[0].check_placed()?;
+        }
         let (folder, name) = (out::folder(args), out::name(args.model()));
         let model = fingerprint(stored)?;
         let (mut all, mut stdout) = (Vec::new(), std::io::stdout());

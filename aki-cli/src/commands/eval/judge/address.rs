@@ -51,7 +51,7 @@ pub fn key(url: &Url, values: [Option<OsString>; 2]) -> Result<Option<String>> {
             return Ok(None);
         }
     };
-    let can_be_sent = |key: &String| HeaderValue::from_str(key).is_ok();
+    let can_be_sent = |key: &String| key.is_ascii() && HeaderValue::from_str(key).is_ok();
     let key = key.into_string().ok().filter(can_be_sent);
     let key = key.with_context(|| {
         format!("the key in {name} cannot be sent: it has a line break or a character beyond ASCII")
