@@ -130,6 +130,13 @@ fn a_stopped_study_goes_on_to_the_same_table() {
     let message = studied(&place, "stopped", &other).refused();
     let message = place.without_path(&message);
     insta::assert_snapshot!(message, @"error: [folder]/stopped/runs/easy-vqa/seed-1/pretraining-causal was trained with other settings (model.resampler.num_latents); give the study another folder with --out, or remove this one");
+
+    // Elsewhere, what is done still counts.
+    fs::rename(place.path("whole"), place.path("moved")).expect("a folder");
+    let moved = studied(&place, "moved", &LONG).good();
+    let told = "6 runs, 6 of them done";
+    assert!(moved.stderr.contains(told), "{}", moved.stderr);
+    assert_eq!(found(&place, "moved"), table);
 }
 
 #[test]

@@ -103,7 +103,11 @@ fn check(run: &StudyRun) -> Result<(), TrainError> {
     let mut keys = other_keys(run_dir, &run.config)?;
     // The study decides these; they differ if it or the repository was moved, which is nothing to a run that is
     // done.
-    keys.retain(|key| !run.is_done() || !FILES.contains(&key.as_str()));
+    let is_file = |key: &String| {
+        let mut rests = FILES.iter().filter_map(|file| key.strip_prefix(file));
+        rests.any(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    keys.retain(|key| !run.is_done() || !is_file(key));
     match keys[..] {
         [] => Ok(()),
         ref keys => Err(TrainError::Request(format!(
