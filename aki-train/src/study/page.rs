@@ -393,7 +393,7 @@ mod tests {
         assert!(page.contains("of 4, some 0.2 would leave out 0"));
         let over = page.split("by kind, in points:").nth(1).expect("a table");
         let line = over.lines().find(|line| line.starts_with("| mma "));
-        assert_eq!(line, Some("| mma | +0.00 [+0.00, +0.00] |"));
+        assert_eq!(line, Some("| mma |    +0.00 [+0.00, +0.00] |"));
         assert_eq!([4, 9, 144].map(rings), [(2, 1), (3, 2), (12, 6)]);
     }
 

@@ -287,7 +287,11 @@ mod tests {
             let error = plan(&study(&[setting])).err().expect(setting).to_string();
             assert!(error.starts_with("--set cannot change what"), "{error}");
         }
-        let error = plan(&study(&["stage.questions.steps=1"])).err();
+        let error = plan(&study(&[
+            "stage.questions.steps=1",
+            "stage.questions.optimizer.warmup_steps=0",
+        ]));
+        let error = error.err();
         let error = error.expect("one step for two orders").to_string();
         assert_eq!(
             error,
