@@ -6,7 +6,7 @@ use aki_model::attention::Policy;
 use serde::{Deserialize, Serialize};
 
 /// One stage of training. What it takes over from the one before it is the weights alone, see
-/// [`RunConfig::stage`].
+/// [`RunConfig::stage`](super::RunConfig::stage).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StageConfig {
