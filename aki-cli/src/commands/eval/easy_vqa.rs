@@ -110,7 +110,7 @@ fn interval(rows: &[Answered], kind: Option<&str>) -> Option<[f64; 2]> {
 
 fn table(evaluation: &Evaluation, rows: &[Answered]) -> String {
     let mut text = String::from(
-        "| question | asked | accuracy | 95 % interval | perplexity |\n|---|---:|---:|---:|---:|\n",
+        "| question | asked | accuracy |    95 % interval | perplexity |\n|---|---:|---:|---:|---:|\n",
     );
     let mut row = |name: &str, kind: Option<&str>, tally: Tally, likelihood: Likelihood| {
         let accuracy = format!("{:.2} %", 100.0 * tally.accuracy());
@@ -118,7 +118,7 @@ fn table(evaluation: &Evaluation, rows: &[Answered]) -> String {
         let interval = interval.map(|[low, high]| format!("{low:.2} to {high:.2}"));
         writeln!(
             text,
-            "| {name:<8} | {:>5} | {accuracy:>8} | {:>14} | {:>10.4} |",
+            "| {name:<8} | {:>5} | {accuracy:>8} | {:>16} | {:>10.4} |",
             tally.asked,
             interval.unwrap_or("-".to_owned()),
             likelihood.perplexity()
