@@ -137,7 +137,10 @@ impl Scorer {
 
     /// How many rows each headline score is of; in `MMBench`, questions in all their orders.
     pub fn of(&self) -> Vec<usize> {
-        let cells = self.add(std::iter::repeat(1));
+        self.of_cells(&self.add(std::iter::repeat(1)))
+    }
+
+    fn of_cells(&self, cells: &[Tally]) -> Vec<usize> {
         let rows = |part: &&str| self.cell(part).map_or(0, |cell| self.rows(&cells[cell]));
         let of = |parts: &&[&str]| parts.iter().map(rows).sum();
         headline_parts(self.benchmark).iter().map(of).collect()
@@ -176,7 +179,7 @@ impl Scorer {
         Score {
             notes: self.notes(&cells, &columns),
             parts: self.parts(&cells, &columns),
-            of: self.of(),
+            of: self.of_cells(&cells),
             columns,
         }
     }

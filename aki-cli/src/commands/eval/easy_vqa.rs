@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aki_data::benchmark::{Expected, Mark, Question};
 use aki_data::{Sample, read_shards};
-use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, Record, fingerprint};
+use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, Record};
 use aki_train::evaluation::{Evaluation, Likelihood, Tally, evaluate};
 use aki_train::folder::ModelFolder;
 use anyhow::Result;
@@ -18,9 +17,10 @@ use super::out;
 use crate::args::EvalArgs;
 use crate::commands::{Done, asset};
 
+/// `print` is by what the model is known.
 pub fn run(
     args: &EvalArgs,
-    stored: &Path,
+    print: &str,
     model: &ModelFolder,
     device: &str,
     interrupter: &Interrupter,
@@ -30,7 +30,7 @@ pub fn run(
     samples.truncate(args.limit.unwrap_or(usize::MAX));
     let meta = Meta {
         benchmark: EASY_VQA.to_owned(),
-        model: fingerprint(stored)?,
+        model: print.to_owned(),
         dtype: model.aki.dtype().name().to_owned(),
         prompt: "aki".to_owned(),
         max_new_tokens: 0,
@@ -47,12 +47,13 @@ pub fn run(
     };
     let took = begun.elapsed();
     let rows = rows(&samples, &evaluation, took);
-    let object = object(&evaluation, &rows, took, device);
+    let found = found(&evaluation, &rows);
+    let object = object(&found, took, device);
     let mut stdout = std::io::stdout();
     if args.json {
         writeln!(stdout, "{object}")?;
     } else {
-        write!(stdout, "{}", table(&evaluation, &rows))?;
+        write!(stdout, "{}", table(&found))?;
         let seconds = took.as_secs_f64();
         writeln!(stdout, "{EASY_VQA}: {seconds:.0} s on {device}")?;
     }
@@ -108,51 +109,71 @@ fn interval(rows: &[Answered], kind: Option<&str>) -> Option<[f64; 2]> {
     measure.intervals().first().copied().flatten()
 }
 
-fn table(evaluation: &Evaluation, rows: &[Answered]) -> String {
+/// What came of the questions of a kind.
+struct Found<'a> {
+    /// None of all.
+    kind: Option<&'a str>,
+    tally: Tally,
+    likelihood: Likelihood,
+    interval: Option<[f64; 2]>,
+}
+
+/// Of each kind, and at last of all.
+fn found<'a>(evaluation: &'a Evaluation, rows: &[Answered]) -> Vec<Found<'a>> {
+    let found = |kind, tally, likelihood| Found {
+        kind,
+        tally,
+        likelihood,
+        interval: interval(rows, kind),
+    };
+    let kinds = evaluation.accuracy.kinds.iter();
+    let kinds =
+        kinds.map(|(kind, &tally)| found(Some(kind.as_str()), tally, evaluation.likelihood[kind]));
+    let (all, likelihood) = (evaluation.accuracy.all(), evaluation.likelihood_of_all());
+    kinds.chain([found(None, all, likelihood)]).collect()
+}
+
+fn table(found: &[Found]) -> String {
     let mut text = String::from(
         "| question | asked | accuracy |    95 % interval | perplexity |\n|---|---:|---:|---:|---:|\n",
     );
-    let mut row = |name: &str, kind: Option<&str>, tally: Tally, likelihood: Likelihood| {
-        let accuracy = format!("{:.2} %", 100.0 * tally.accuracy());
-        let interval = interval(rows, kind);
-        let interval = interval.map(|[low, high]| format!("{low:.2} to {high:.2}"));
+    for it in found {
+        let accuracy = format!("{:.2} %", 100.0 * it.tally.accuracy());
+        let interval = it
+            .interval
+            .map(|[low, high]| format!("{low:.2} to {high:.2}"));
         writeln!(
             text,
-            "| {name:<8} | {:>5} | {accuracy:>8} | {:>16} | {:>10.4} |",
-            tally.asked,
+            "| {:<8} | {:>5} | {accuracy:>8} | {:>16} | {:>10.4} |",
+            it.kind.unwrap_or("**all**"),
+            it.tally.asked,
             interval.unwrap_or("-".to_owned()),
-            likelihood.perplexity()
+            it.likelihood.perplexity()
         )
         .ok();
-    };
-    for (kind, &tally) in &evaluation.accuracy.kinds {
-        row(kind, Some(kind), tally, evaluation.likelihood[kind]);
     }
-    let (all, likelihood) = (evaluation.accuracy.all(), evaluation.likelihood_of_all());
-    row("**all**", None, all, likelihood);
     text
 }
 
-fn object(evaluation: &Evaluation, rows: &[Answered], took: Duration, device: &str) -> Value {
-    let of = |kind: Option<&str>, tally: Tally, likelihood: Likelihood| {
-        json!({
-            "asked": tally.asked,
-            "right": tally.right,
-            "accuracy": tally.accuracy(),
-            "interval": interval(rows, kind),
-            "perplexity": likelihood.perplexity(),
-        })
-    };
-    let kinds = evaluation.accuracy.kinds.iter().map(|(kind, &tally)| {
-        let likelihood = evaluation.likelihood[kind];
-        (kind.clone(), of(Some(kind), tally, likelihood))
-    });
-    let (all, likelihood) = (evaluation.accuracy.all(), evaluation.likelihood_of_all());
-    json!({
+fn object(found: &[Found], took: Duration, device: &str) -> Value {
+    let mut object = json!({
         "benchmark": EASY_VQA,
         "device": device,
         "seconds": took.as_secs_f64(),
-        "all": of(None, all, likelihood),
-        "kinds": kinds.collect::<serde_json::Map<_, _>>(),
-    })
+        "kinds": {},
+    });
+    for it in found {
+        let place = match it.kind {
+            Some(kind) => &mut object["kinds"][kind],
+            None => &mut object["all"],
+        };
+        *place = json!({
+            "asked": it.tally.asked,
+            "right": it.tally.right,
+            "accuracy": it.tally.accuracy(),
+            "interval": it.interval,
+            "perplexity": it.likelihood.perplexity(),
+        });
+    }
+    object
 }

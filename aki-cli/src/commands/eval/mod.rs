@@ -7,6 +7,7 @@ mod list;
 mod out;
 mod published;
 
+use aki_train::benchmark::fingerprint;
 use aki_train::folder::{ModelFolder, Stored};
 use anyhow::Result;
 use burn::train::Interrupter;
@@ -48,12 +49,13 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
     let interrupter = Interrupter::new();
     let stop = interrupter.clone();
     signals::on_first(move || stop.stop(Some("stopped by the user")))?;
+    let print = fingerprint(&stored)?;
     if args.benchmarks.contains(&Named::EasyVqa) {
         let model: &ModelFolder = &models[0];
         if devices.len() > 1 && chosen.is_empty() {
             eprintln!("warning: easy-vqa is asked on {} alone", devices[0]);
         }
-        let done = easy_vqa::run(args, &stored, model, &devices[0], &interrupter)?;
+        let done = easy_vqa::run(args, &print, model, &devices[0], &interrupter)?;
         if let Done::Interrupted = done {
             return Ok(Done::Interrupted);
         }
@@ -62,7 +64,7 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
         true => Ok(Done::Finished),
         false => chosen.run(
             args,
-            &stored,
+            &print,
             &mut models,
             &devices.join(", "),
             judge.as_ref(),

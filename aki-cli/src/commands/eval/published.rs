@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aki_data::benchmark::{Benchmark, PromptStyle, Questions, cv_bench_csv, cv_bench_text};
 use aki_train::benchmark::{
-    Answered, Meta, OwnRow, Record, Request, Scored, ask, data_of, fingerprint, published_table,
-    scored_table,
+    Answered, Meta, OwnRow, Record, Request, Scored, ask, data_of, published_table, scored_table,
 };
 use aki_train::files::write_whole;
 use aki_train::folder::ModelFolder;
@@ -75,11 +74,11 @@ impl Chosen {
         self.benchmarks.iter().any(|(it, _)| it.needs_judge())
     }
 
-    /// Asks, has judged and scores one after the other.
+    /// Asks, has judged and scores one after the other. `print` is by what the model is known.
     pub fn run(
         &self,
         args: &EvalArgs,
-        stored: &Path,
+        print: &str,
         models: &mut [ModelFolder],
         devices: &str,
         judge: Option<&Judge>,
@@ -89,13 +88,12 @@ impl Chosen {
             models[0].check_placed()?;
         }
         let (folder, name) = (out::folder(args), out::name(args.model()));
-        let model = fingerprint(stored)?;
         let (mut all, mut stdout) = (Vec::new(), std::io::stdout());
         for (benchmark, questions) in &self.benchmarks {
             let benchmark = *benchmark;
             let meta = Meta {
                 benchmark: benchmark.name().to_owned(),
-                model: model.clone(),
+                model: print.to_owned(),
                 dtype: models[0].aki.dtype().name().to_owned(),
                 prompt: self.style.name().to_owned(),
                 max_new_tokens: benchmark.max_new_tokens(self.style),
