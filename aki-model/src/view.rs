@@ -31,7 +31,7 @@ impl Aki {
     ///
     /// # Panics
     ///
-    /// As [`Aki::fuse`], or if a place lies outside the prompt.
+    /// As [`Aki::fuse`], or if the prompt has no picture, there are no places, or one lies outside the prompt.
     pub fn view(&self, prompt: &Prompt, text: &[usize], layers: &[usize]) -> Vec<LayerView> {
         let device = self.devices().swap_remove(0);
         let len = prompt.input_ids.len();

@@ -85,9 +85,11 @@ fn a_quantised_model_is_a_model_like_any_other() {
             &samples,
             "--grad-norms",
         ];
-        place
-            .aki(&[&probe[..], &["--device", "cpu"]].concat())
-            .good();
+        for dtype in ["f32", "bf16"] {
+            place
+                .aki(&[&probe[..], &["--device", "cpu", "--dtype", dtype]].concat())
+                .good();
+        }
 
         // Unpacked it is the same model, and a plain one.
         place.aki(&["convert", "small", "dense"]).good();

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Tensor};
 use super::ops::AttentionOps;
 use super::{AttentionLayout, reference};
 
-/// The largest head that the fused engines take.
+/// The largest head that the fused engines of GPUs take; the CPU's takes any.
 pub const MAX_HEAD_DIM: usize = 256;
 
 /// Which engine computes attention.
@@ -56,7 +56,7 @@ impl Engine {
 ///
 /// The fused engine of the device computes it, forward and backward, without a matrix of scores:
 /// on the CPU (feature `flex`) and on GPUs (features `wgpu`, `cuda`). Where there is none (another
-/// Burn backend, f64, heads wider than [`MAX_HEAD_DIM`]) the dense [`mod@reference`] does, and a
+/// Burn backend, f64, on GPUs heads wider than [`MAX_HEAD_DIM`]) the dense [`mod@reference`] does, and a
 /// warning says so once. `AKI_ATTENTION=reference` in the environment asks for the reference
 /// everywhere, `plain` and `tensor-core` for those GPU kernels; what cannot serve a call is ignored
 /// with a warning.

@@ -83,11 +83,10 @@ fn same_pictures(text: &Prompt, prompt: &Prompt) -> usize {
 /// What stands in a prompt behind its first `seen` tokens, none of which is part of a picture that goes on.
 fn behind(prompt: &Prompt, seen: usize) -> Prompt {
     let len = prompt.input_ids.len();
-    let (before, after): (Vec<&MediaSpan>, Vec<&MediaSpan>) = prompt
-        .spans
-        .iter()
-        .partition(|span| span.tokens.end <= seen);
-    let pictures = before.len();
+    let spans = prompt.spans.iter();
+    let after: Vec<&MediaSpan> = spans.filter(|span| span.tokens.end > seen).collect();
+    // Those before are not needed, unless one is shown again.
+    let pictures = after.iter().map(|span| span.picture).min().unwrap_or(0);
     let spans = after.iter().map(|span| MediaSpan {
         row: span.row,
         tokens: span.tokens.start - seen..span.tokens.end - seen,

@@ -2,7 +2,7 @@
 
 use burn::module::{Initializer, Module, Param, ParamId};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 
 use crate::linear::{Bits, PackedMatrix};
 use crate::project;
@@ -204,13 +204,16 @@ impl HeadPart {
         }
     }
 
-    /// The part outside autodiff; a matrix that gradients go through is `plain`.
-    pub(super) fn inner(&self, plain: bool) -> Self {
-        let matrix = match &self.matrix {
-            HeadMatrix::Packed(packed, used) if !plain => {
+    /// The part outside autodiff; a matrix that gradients go through is plain, of the dtype that they have.
+    pub(super) fn inner(&self, plain: Option<DType>) -> Self {
+        let matrix = match (&self.matrix, plain) {
+            (HeadMatrix::Packed(packed, used), None) => {
                 HeadMatrix::Packed(packed.clone().valid(), *used)
             }
-            _ => HeadMatrix::Plain(self.weight().inner()),
+            (HeadMatrix::Packed(..), Some(dtype)) => {
+                HeadMatrix::Plain(self.weight().inner().cast(dtype))
+            }
+            (HeadMatrix::Plain(weight), _) => HeadMatrix::Plain(weight.clone().inner()),
         };
         Self {
             matrix,

@@ -8,7 +8,7 @@ use crate::hub;
 
 impl LanguageConfig {
     /// Reads the `config.json` of a Phi-3, Llama, Mistral or Qwen2 model. What the file leaves out has
-    /// `transformers`' default; `added_tokens` is 0.
+    /// `transformers`' default, but that texts have no limit where none is given; `added_tokens` is 0.
     ///
     /// # Errors
     ///
@@ -24,9 +24,6 @@ impl LanguageConfig {
             if hub::flag(config, key, false)? {
                 return Err(format!("{key} is true, which is not supported"));
             }
-        }
-        if hub::number(config, "partial_rotary_factor", Some(1.0))? < 1.0 {
-            return Err("partial_rotary_factor below 1 is not supported".to_owned());
         }
         match config.get("hidden_act").and_then(Value::as_str) {
             None | Some("silu") => {}
@@ -51,6 +48,11 @@ impl LanguageConfig {
             .min();
         // Version 5 of `transformers` keeps both in one place.
         let rotary = config.get("rope_parameters").filter(|it| !it.is_null());
+        for place in [Some(config), rotary].into_iter().flatten() {
+            if hub::number(place, "partial_rotary_factor", Some(1.0))? < 1.0 {
+                return Err("partial_rotary_factor below 1 is not supported".to_owned());
+            }
+        }
         let theta = match rotary {
             Some(rotary) => hub::number(rotary, "rope_theta", Some(10_000.0))?,
             None => hub::number(config, "rope_theta", Some(10_000.0))?,
@@ -149,7 +151,8 @@ fn rope_scaling(
     let kind = scaling.get("rope_type").or_else(|| scaling.get("type"));
     let number = |key| hub::number(scaling, key, None);
     let key = "original_max_position_embeddings";
-    let of_model = hub::size(config, key, Some(0))?;
+    let is_phi3 = config.get("model_type").is_some_and(|it| it == "phi3");
+    let of_model = hub::size(config, key, Some(if is_phi3 { 4096 } else { 0 }))?;
     let original = |default| {
         hub::size(
             scaling,
@@ -175,9 +178,9 @@ fn rope_scaling(
         // "su" is what the first Phi-3 files called it.
         Some("longrope" | "su") => {
             let original = original(trained)?;
-            // A length of the model's own goes before a factor, as in `transformers`.
+            // A length of the model's own goes before a factor, as in `transformers`, and stands for one.
             let longest = match trained {
-                Some(trained) if of_model > 0 => trained as f64,
+                Some(trained) if of_model > 0 || scaling.get("factor").is_none() => trained as f64,
                 _ => hub::number(scaling, "factor", Some(1.0))? * original as f64,
             };
             let usual = RopeScaling::attention_factor(longest, original as f64);
@@ -257,6 +260,9 @@ mod tests {
         new.as_object_mut().unwrap().shift_remove("rope_theta");
         new["rope_parameters"] = json!({"rope_type": "default", "rope_theta": 77.0});
         assert_eq!(LanguageConfig::from_hugging_face(&new), Ok(config));
+        new["rope_parameters"]["partial_rotary_factor"] = json!(0.75);
+        assert!(LanguageConfig::from_hugging_face(&new).is_err());
+        new["rope_parameters"]["partial_rotary_factor"] = json!(1.0);
         new["rope_parameters"]["rope_type"] = json!("yarn");
         let fault = LanguageConfig::from_hugging_face(&new).unwrap_err();
         assert!(fault.contains("yarn"), "{fault}");

@@ -51,7 +51,10 @@ impl LanguageModel {
     pub fn score(&self, x_td: Tensor<2>, labels: Tensor<1, Int>, scale: f64) -> Scores {
         let parts = self.lm_head.parts(&self.model.embed_tokens);
         let (tracked, x) = (x_td.device().is_autodiff(), x_td.clone().inner());
-        let plain: Vec<HeadPart> = parts.iter().map(|part| part.inner(tracked)).collect();
+        let plain: Vec<HeadPart> = parts
+            .iter()
+            .map(|part| part.inner(tracked.then_some(x.dtype())))
+            .collect();
         let [rows, hidden] = x.dims();
         let labels = labels.inner();
 

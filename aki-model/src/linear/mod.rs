@@ -52,6 +52,8 @@ pub fn project<const D: usize>(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
 ) -> Tensor<D> {
+    // GPUs would read the bytes of the one as the other.
+    assert_eq!(x.dtype(), weight.dtype(), "linear: the weight's dtype");
     #[cfg(feature = "flex")]
     {
         let (few, many) = (flex::serves(&x, &weight), product::serves(&x, &weight));

@@ -316,9 +316,9 @@ fn sharded(path: &Path) -> Result<BTreeMap<String, Stored>, WeightsError> {
             format!("{count} tensors are not in their shards: {names}"),
         ));
     }
-    // What a shard holds beyond the index is still there for someone to miss.
-    for (_, rest) in shards {
-        tensors.extend(rest);
+    // What a shard holds beyond the index is still there for someone to miss; the index goes before it.
+    for (name, tensor) in shards.into_values().flatten() {
+        tensors.entry(name).or_insert(tensor);
     }
     Ok(tensors)
 }
