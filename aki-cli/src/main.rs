@@ -1,5 +1,15 @@
 //! `aki`: train, question and look at modality-mutual-attention models.
 
+#![warn(clippy::print_stderr)]
+
+/// Writes a line to standard error, as `eprintln!` does. One that is closed ends no work: `eprintln!` panics.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stderr(), $($text)*).ok();
+    }};
+}
+
 mod args;
 mod commands;
 mod device;
@@ -42,7 +52,7 @@ fn tell(error: &anyhow::Error) -> u8 {
     if io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe) {
         return 0;
     }
-    eprintln!("error: {error:#}");
+    say!("error: {error:#}");
     let train = error.downcast_ref::<aki_train::TrainError>();
     let failed = io.is_some_and(|io| !aki_train::error::is_mistake(io))
         || train.is_some_and(|error| !error.is_mistake());
@@ -61,13 +71,14 @@ fn tell_warnings() {
         .unwrap_or("aki_data=warn,aki_model=warn,aki_train=warn")
         .parse();
     let filter = targets.unwrap_or_else(|error| {
-        eprintln!("warning: AKI_LOG is ignored: {error}");
+        say!("warning: AKI_LOG is ignored: {error}");
         Targets::new().with_targets(
             ["aki_data", "aki_model", "aki_train"].map(|room| (room, LevelFilter::WARN)),
         )
     });
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false);

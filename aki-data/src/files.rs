@@ -27,13 +27,18 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder_of(path)
 }
 
-/// A file beside its place, whole and on the disk.
-fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+/// A file that is removed when it is dropped, unless it was given a name.
+pub(crate) fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     // As any file the user writes; temporary files are private by default.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder_of(path))?;
+    builder.tempfile_in(folder)
+}
+
+/// A file beside its place, whole and on the disk.
+fn written(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = temporary(folder_of(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)

@@ -28,6 +28,7 @@ pub mod batch;
 pub mod benchmark;
 pub mod datasets;
 pub mod error;
+pub mod files;
 mod fingerprint;
 pub mod image;
 pub mod mixture;

@@ -15,7 +15,6 @@ pub mod data;
 pub mod distributed;
 pub mod error;
 pub mod evaluation;
-pub mod files;
 pub mod folder;
 pub mod learner;
 pub mod log;
@@ -31,4 +30,5 @@ pub mod runs;
 pub mod score;
 pub mod study;
 
+pub use aki_data::files;
 pub use error::TrainError;

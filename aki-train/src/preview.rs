@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::TrainError;
 use crate::config::{RunConfig, StageConfig};
+use crate::data::Norm;
 
 /// A sample to look at. As JSON it has the keys `source`, `key`, `image`, `text`, `input_ids` and
 /// `labels`.
@@ -52,13 +53,17 @@ pub enum Span {
 }
 
 impl RunConfig {
-    /// What [`show`] needs for a stage.
+    /// What [`show`] needs for a stage. It shows no pixel's value, so the tower's norm is no matter.
     ///
     /// # Errors
     ///
     /// As [`TextConfig::open_tokenizer`](crate::config::TextConfig::open_tokenizer).
     pub fn looking(&self, stage: &StageConfig) -> Result<Preparer, TrainError> {
-        Ok(self.preparer(stage, Arc::new(self.text.open_tokenizer()?)))
+        Ok(self.preparer(
+            stage,
+            Arc::new(self.text.open_tokenizer()?),
+            Norm::default(),
+        ))
     }
 }
 

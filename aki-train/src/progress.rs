@@ -1,5 +1,6 @@
 //! How far something long has come, on standard error.
 
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,8 @@ impl Progress {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.elapsed() >= QUIET {
             *told = Instant::now();
-            eprintln!("{}", self.line(self.begun.elapsed()));
+            // Where it is closed, the work goes on all the same.
+            writeln!(std::io::stderr(), "{}", self.line(self.begun.elapsed())).ok();
         }
     }
 

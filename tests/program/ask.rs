@@ -188,12 +188,14 @@ fn a_chat_goes_on_after_a_mistake() {
         "8",
     ];
     let lines = ":image missing.png\n:image run/config.toml\n:images\nhi\n";
-    let ended = place.chat(&args, lines).good();
+    let ended = place.chat(&args, lines);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.stdout, answer);
     insta::assert_snapshot!(ended.stderr, @r#"
     cannot read missing.png: No such file or directory (os error 2)
     cannot decode picture run/config.toml: The image format could not be determined; is it a PNG, JPEG, WebP, GIF, BMP or TIFF, and whole?
     no command :images; :help lists them
+    error: 3 lines of the input were not carried out, for the reasons above
     "#);
     let ended = place.chat(&args, "").good();
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("", ""));

@@ -79,7 +79,8 @@ fn commands_are_carried_out_and_mistakes_told() {
          :save a.json\n:save a.json\n:save a.txt\n:save no/a.json\n:save! a.json\n:reset\n:image\n\
          /image x.png\n:wrong\n:) hi\n:save b.jsonl\n:quit\nnever asked\n"
     );
-    let ended = place.chat(&CHAT, &lines).good();
+    let ended = place.chat(&CHAT, &lines);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     let told = place.without_path(&ended.stdout);
     assert_eq!(
         told.matches("next question: [folder]/my picture.png (64 x 64)")
@@ -95,6 +96,7 @@ fn commands_are_carried_out_and_mistakes_told() {
     no folder no to write the conversation to
     :image FILE adds a picture to the next question
     no command :wrong; :help lists them
+    error: 5 lines of the input were not carried out, for the reasons above
     ");
     let whole = fs::read_to_string(place.path("a.json")).expect("a.json");
     let whole: Value = serde_json::from_str(&whole).expect("JSON");
@@ -121,7 +123,8 @@ fn a_conversation_that_outgrows_the_model_loses_its_oldest_turns() {
         "{told:?}"
     );
     let long = format!("{}\n", "circle ".repeat(80));
-    let ended = place.chat(&args, &long).good();
+    let ended = place.chat(&args, &long);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(
         ended.stderr.contains("begin anew with :reset"),
         "{}",

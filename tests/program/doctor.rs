@@ -134,7 +134,15 @@ fn a_model_is_held_against_the_machine() {
     assert_eq!(good["model"]["fault"], Value::Null);
     assert_eq!(good["model"]["types"], serde_json::json!(["f32"]));
     assert_ne!(good["model"]["fits"], Value::Bool(false));
-    support::cut_in_half(&place.path("run/model/model.safetensors"));
+    // What a run that goes on has: its newest checkpoint.
+    let weights = place.path("run/model/model.safetensors");
+    let aside = place.path("aside");
+    std::fs::rename(&weights, &aside).expect("a run without its model");
+    let going_on = report(&doctor(&place, &model, &[]).good());
+    assert_eq!(going_on["model"]["fault"], Value::Null);
+    assert_eq!(going_on["model"]["parameters"], good["model"]["parameters"]);
+    std::fs::rename(&aside, &weights).expect("its model again");
+    support::cut_in_half(&weights);
     let ended = doctor(&place, &model, &[]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let told = problems(&report(&ended));

@@ -230,6 +230,53 @@ fn a_shard_that_is_cut_off() {
 }
 
 #[test]
+fn a_shard_of_which_too_much_is_broken() {
+    let place = Workplace::new();
+    let shard = fs::read(asset("easy-vqa/test.tar")).expect("a shard");
+    let mut left = 15;
+    let broken: Vec<u8> = (0..shard.len())
+        .map(|at| {
+            let breaks = left > 0 && shard[at..].starts_with(b"{\"conversations\"");
+            left -= usize::from(breaks);
+            if breaks { b'?' } else { shard[at] }
+        })
+        .collect();
+    fs::write(place.path("broken.tar"), broken).expect("a shard");
+    let test = format!("data.test=[{:?}]", text(&place.path("broken.tar")));
+    let ended = place.train(&[&test]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let told = "15 of 1000 samples of data.test cannot be used";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    assert_eq!(place.names(), ["broken.tar"]);
+    // The run goes on without them if it may, and they are written down.
+    place.train(&[&test, "data.max_bad_share=0.02"]).good();
+    let skipped = fs::read_to_string(place.path("run/skipped.jsonl")).expect("skipped samples");
+    assert_eq!(skipped.lines().count(), 15);
+    assert!(skipped.contains("\"source\":\"data.test\""), "{skipped}");
+}
+
+#[test]
+fn nobody_listens_to_stderr() {
+    let place = Workplace::new();
+    for args in [
+        &["inspect", "model", "nowhere"][..],
+        &["runs", "nowhere"],
+        &["train", "nowhere.toml"],
+        &["eval", "easy-vqa", "--model", "nowhere"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = support::command(&place.path(""));
+        let status = command.args(args).stderr(writer).status();
+        assert_eq!(
+            status.expect("the program starts").code(),
+            Some(2),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn a_run_folder_that_cannot_be_written() {
     let place = Workplace::new();

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// No call takes longer, even on a loaded machine: beyond it the program hangs.
-const TIMEOUT: Duration = Duration::from_mins(2);
+/// No call takes longer, even on a loaded machine that compiles all kernels for a GPU: beyond it the program hangs.
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Runs a command to its end, giving it `stdin` to read.
 pub fn finish(command: Command, stdin: impl Into<Vec<u8>>) -> Ended {

@@ -280,7 +280,19 @@ fn a_run_may_begin_with_the_weights_of_another() {
         place.metrics(&settings[0]["run_dir=".len()..])[0].loss
     };
     let drawn = first_loss(&["run_dir=drawn"]);
-    let begun = first_loss(&["run_dir=begun", "start=first"]);
+    // How that one's tower was shown pictures, too, which stays known.
+    let model = |run: &str| -> serde_json::Value {
+        let text = fs::read_to_string(place.path(run).join("model/config.json")).expect(run);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let mut other = model("first");
+    other["norm_mean"] = serde_json::json!([0.5, 0.5, 0.25]);
+    fs::write(place.path("first/model/config.json"), other.to_string()).expect("a file");
+    let begun = first_loss(&["run_dir=begun", "start=first", "data.exif_orientation=true"]);
+    assert_eq!(model("drawn")["norm_mean"], 0.5);
+    assert_eq!(model("drawn").get("exif_orientation"), None);
+    assert_eq!(model("begun")["norm_mean"], other["norm_mean"]);
+    assert_eq!(model("begun")["exif_orientation"], true);
     assert!(begun < drawn - 0.5, "{begun} and {drawn}");
     let shown = [
         "data",
@@ -306,8 +318,10 @@ fn a_run_may_begin_with_the_weights_of_another() {
         "start=first",
         "seed=2",
         "stage.own.steps=3",
+        "data.exif_orientation=true",
     ];
     let told = train(&place, &again).good();
+    assert_eq!(model("begun")["norm_mean"], other["norm_mean"]);
     assert!(
         told.stdout.contains("No question was asked"),
         "{}",

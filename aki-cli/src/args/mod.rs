@@ -25,7 +25,7 @@ pub use eval::{EvalArgs, EvalCommand, JudgeArgs, Named};
 pub use model::ModelArgs;
 pub use plan::PlanArgs;
 pub use quantize::QuantizeArgs;
-pub use runs::{RunsArgs, RunsCommand};
+pub use runs::{RUNS, RunsArgs, RunsCommand};
 pub use serve::ServeArgs;
 pub use study::{StudyCommand, Table1Args};
 pub use train::TrainArgs;
@@ -266,7 +266,7 @@ pub enum ConfigCommand {
         #[arg(long, short, value_name = "RUN.toml")]
         out: Option<PathBuf>,
     },
-    /// Print a run file as it would be used, overrides laid over it and with paths made absolute
+    /// Print a run file as it would be used, overrides laid over it and with all paths but `run_dir` made absolute
     Show {
         /// The run file; the built-in easy-VQA run if left out
         file: Option<PathBuf>,

@@ -13,7 +13,7 @@ pub struct ModelArgs {
     /// The picture; leave it out to ask without one, give it several times for several
     #[arg(long, short, value_name = "FILE")]
     pub image: Vec<PathBuf>,
-    /// Turn pictures as their EXIF says; the original does not
+    /// Turn pictures as their EXIF says, also for a model that learned from pictures as they are stored
     #[arg(long)]
     pub exif_orientation: bool,
     /// Write prompts by the folder's own chat template, in place of AKI's texts

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+/// Where runs are if nothing else is said.
+pub const RUNS: &str = "runs";
+
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
     /// The folder with the runs, or a run's own
-    #[arg(value_name = "DIR", default_value = "runs")]
+    #[arg(value_name = "DIR", default_value = RUNS)]
     pub folder: PathBuf,
     /// A JSON array in place of a table
     #[arg(long)]

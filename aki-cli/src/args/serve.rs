@@ -28,7 +28,7 @@ pub struct ServeArgs {
     /// Where to compute: auto, cpu, wgpu, wgpu:1, cuda or cuda:1
     #[arg(long, default_value = "auto")]
     pub device: DeviceChoice,
-    /// Turn pictures as their EXIF tags say; the model saw pictures as they are stored
+    /// Turn pictures as their EXIF says, also for a model that learned from pictures as they are stored
     #[arg(long)]
     pub exif_orientation: bool,
     /// A file with the key that clients must send; or set `AKI_API_KEY`

@@ -17,7 +17,7 @@ pub fn run(command: ConfigCommand) -> Result<()> {
         ConfigCommand::Import { file, out } => {
             let imported = import(&file, &|name| std::env::var(name).ok())?;
             for notice in &imported.notices {
-                eprintln!("{notice}");
+                say!("{notice}");
             }
             match out {
                 Some(out) => imported.save(&out)?,

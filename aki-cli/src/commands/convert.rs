@@ -86,10 +86,10 @@ pub fn run(paths: &[PathBuf], how: &ConvertArgs) -> Result<()> {
     new.finish()?;
     if let [first, ..] = written.drawn.as_slice() {
         let count = written.drawn.len();
-        eprintln!("{count} tensors were drawn anew, {first} among them");
+        say!("{count} tensors were drawn anew, {first} among them");
     }
     if written.infinite > 0 {
-        eprintln!(
+        say!(
             "warning: {} numbers are too large for f16 and became infinite",
             written.infinite
         );
@@ -254,6 +254,7 @@ fn config(model: AkiConfig, tokenizer: &Tokenizer) -> FolderConfig {
         order: PictureOrder::ImageText,
         norm_mean: [0.5; 3],
         norm_std: [0.5; 3],
+        exif_orientation: false,
         quantization: None,
     }
 }
@@ -265,7 +266,7 @@ fn tower(folder: &Path) -> Result<Checkpoint> {
     let tower = own.or(whole.part("vision_encoder.", "vision_encoder."));
     let left = whole.tensors().len() - tower.tensors().len();
     if left > 0 {
-        eprintln!(
+        say!(
             "{}: {left} tensors beside the vision tower were left out",
             folder.display()
         );

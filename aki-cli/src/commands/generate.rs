@@ -55,7 +55,7 @@ pub fn run(request: &Request) -> Result<()> {
     ends.tokens.extend(request.stop_tokens);
     let room = session.room(prefill_tokens)?;
     if room < request.model.max_new_tokens {
-        eprintln!("warning: the answer may have {room} tokens, since the model takes no more");
+        say!("warning: the answer may have {room} tokens, since the model takes no more");
     }
     let mut out = std::io::stdout();
     let answer = session.answer(

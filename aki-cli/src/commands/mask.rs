@@ -1,10 +1,11 @@
 //! `aki mask`: who may look at whom, as a picture.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 use aki_data::{Sequence, Template, Tokenizer};
 use aki_model::attention::{AttentionLayout, Document};
+use aki_train::files::write_whole;
 use anyhow::{Context, Result};
 use image::{Rgb, RgbImage};
 
@@ -77,8 +78,9 @@ pub fn run(
         coloured("□", UNLOCKED)
     )?;
     if let Some(file) = png {
-        draw(&layouts, &kinds)
-            .save_with_format(file, image::ImageFormat::Png)
+        let mut png = Cursor::new(Vec::new());
+        draw(&layouts, &kinds).write_to(&mut png, image::ImageFormat::Png)?;
+        write_whole(file, png.get_ref())
             .with_context(|| format!("cannot write {}", file.display()))?;
         writeln!(out, "wrote {}", file.display())?;
     }

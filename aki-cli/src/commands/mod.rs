@@ -31,6 +31,10 @@ use clap::CommandFactory;
 use crate::args::{Args, BenchCommand, Command, Dtype, InspectCommand};
 use crate::device::DeviceChoice;
 
+/// What is told where no client for HTTP can be made.
+pub const NO_CLIENT: &str =
+    "HTTPS is not possible; install the certificates that this system trusts (ca-certificates)";
+
 /// How a command ended.
 pub enum Done {
     Finished,

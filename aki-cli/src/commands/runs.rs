@@ -7,7 +7,7 @@ use aki_train::log::draw_compared;
 use aki_train::runs::{Comparison, Difference, State, Summary, best, compare, list, prune};
 use anyhow::{Context, Result};
 
-use crate::args::{RunsArgs, RunsCommand};
+use crate::args::{RUNS, RunsArgs, RunsCommand};
 
 pub fn run(args: &RunsArgs) -> Result<()> {
     match &args.command {
@@ -27,11 +27,16 @@ pub fn run(args: &RunsArgs) -> Result<()> {
 
 fn all(folder: &Path, json: bool) -> Result<()> {
     let mut runs = Vec::new();
-    for run in list(folder)? {
+    let before_the_first = folder == Path::new(RUNS) && !folder.exists();
+    let found = match before_the_first {
+        true => Vec::new(),
+        false => list(folder)?,
+    };
+    for run in found {
         match run {
             Ok(run) => runs.push(run),
             // One that cannot be read hides none of the others.
-            Err(error) => eprintln!("warning: left out: {:#}", anyhow::Error::from(error)),
+            Err(error) => say!("warning: left out: {:#}", anyhow::Error::from(error)),
         }
     }
     let mut out = std::io::stdout();
@@ -39,7 +44,7 @@ fn all(folder: &Path, json: bool) -> Result<()> {
         return Ok(writeln!(out, "{}", serde_json::to_string(&runs)?)?);
     }
     if runs.is_empty() {
-        eprintln!("there is no run in {}", folder.display());
+        say!("there is no run in {}", folder.display());
         return Ok(());
     }
     let head = [
@@ -137,7 +142,7 @@ fn remove(run: &Path, keep: usize, dry: bool) -> Result<()> {
         true => ("would be removed", "would be free"),
         false => ("removed", "freed"),
     };
-    eprintln!("{} {removed}, {} {freed}", gone.len(), size(bytes));
+    say!("{} {removed}, {} {freed}", gone.len(), size(bytes));
     Ok(())
 }
 

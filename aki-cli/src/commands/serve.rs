@@ -33,7 +33,7 @@ pub fn run(args: ServeArgs) -> Result<Done> {
         fetcher,
         max_tokens: args.max_tokens as usize,
         max_prompt: args.max_prompt as usize,
-        upright: args.exif_orientation,
+        upright: args.exif_orientation || model.config.exif_orientation,
         time_limit: Duration::from_secs(args.time_limit),
         patience: Duration::from_secs(args.patience),
         grace: Duration::from_secs(args.grace),

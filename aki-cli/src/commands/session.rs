@@ -15,13 +15,16 @@ use anyhow::{Context, Result, ensure};
 use super::open_model;
 use crate::args::ModelArgs;
 
+/// How a picture is read from its file.
+type OpenPicture = fn(&Path) -> Result<Picture, DataError>;
+
 /// A model, pictures, and how answers are drawn.
 pub struct Session {
     pub model: ModelFolder,
     /// What `--device` came to.
     pub device: String,
     pub pictures: Vec<Picture>,
-    pub open: fn(&Path) -> Result<Picture, DataError>,
+    pub open: OpenPicture,
     sampling: Sampling,
     pub max_new_tokens: usize,
     /// The text before, of which the next prompt's beginning is not computed again.
@@ -75,13 +78,20 @@ impl Session {
             args.max_new_tokens > 0,
             "--max-new-tokens must be at least 1"
         );
-        let open = match args.exif_orientation {
+        let open_all = |open: OpenPicture| -> Result<Vec<_>, _> {
+            args.image.iter().map(|file| open(file)).collect()
+        };
+        // What is wrong with them comes before what takes long.
+        let mut pictures = open_all(Picture::open)?;
+        let (model, device) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
+        let upright = args.exif_orientation || model.config.exif_orientation;
+        let open: OpenPicture = match upright {
             true => Picture::open_upright,
             false => Picture::open,
         };
-        let pictures = args.image.iter().map(|file| open(file));
-        let pictures = pictures.collect::<Result<_, _>>()?;
-        let (model, device) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
+        if upright {
+            pictures = open_all(open)?;
+        }
         let sampling = Sampling {
             repetition_penalty: args.repetition_penalty,
             temperature: args.temperature,

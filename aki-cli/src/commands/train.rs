@@ -42,7 +42,7 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
     let tui = args.tui && ranks.is_first() && {
         let terminal = std::io::stdout().is_terminal();
         if !terminal {
-            eprintln!("--tui is left out: the output is no terminal");
+            say!("--tui is left out: the output is no terminal");
         }
         terminal
     };
@@ -91,7 +91,7 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
         }
         Outcome::Complete { report, fresh } => {
             if !fresh {
-                eprintln!(
+                say!(
                     "this run is complete; --fresh trains anew, --set run_dir=... in another folder"
                 );
             }
@@ -103,7 +103,7 @@ fn run_as(ranks: Ranks, args: TrainArgs) -> Result<Done> {
 
 /// Says it, unless the terminal has gone.
 pub(super) fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    say!("{text}");
 }
 
 /// The first signal ends the run in order, a Ctrl-C a second later at once.
@@ -116,7 +116,7 @@ pub(super) fn stop_when_asked(interrupter: Interrupter, told: bool) {
     };
     // Without it Ctrl-C simply ends the program; the last checkpoint stays.
     if let Err(error) = signals::on_first(stop) {
-        eprintln!("Ctrl-C will not write a checkpoint: {error}");
+        say!("Ctrl-C will not write a checkpoint: {error}");
     }
 }
 

@@ -50,7 +50,7 @@ impl DeviceChoice {
         match self {
             Self::Auto => {
                 let (choice, why) = auto();
-                eprintln!("device: {why}");
+                say!("device: {why}");
                 choice.open()
             }
             chosen => chosen.open_beside(0),
@@ -71,7 +71,7 @@ impl DeviceChoice {
             Self::Auto if cuda_cards() > 0 => Self::Cuda(None).open_beside(local_rank),
             Self::Auto => {
                 if let (Some(gpu), 0) = (no_software(), local_rank) {
-                    eprintln!("device: {}", passed_over(&gpu));
+                    say!("device: {}", passed_over(&gpu));
                 }
                 Self::Cpu.open_beside(local_rank)
             }

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::ApiError;
 use super::picture::Encoded;
+use crate::commands::NO_CLIENT;
 
 /// How long a request's pictures may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,7 +49,7 @@ impl Fetcher {
             let url = url.with_context(|| format!("--images-from: {name:?} is no host"))?;
             let is_host = url.path() == "/" && url.username().is_empty() && !name.ends_with('/');
             ensure!(
-                is_host && url.query().is_none() && url.fragment().is_none(),
+                is_host && url.query().is_none() && url.fragment().is_none() && !name.contains('*'),
                 "--images-from: {name:?} is no host; write it as example.org or example.org:8000"
             );
             allowed.extend(place(&url));
@@ -60,7 +61,7 @@ impl Fetcher {
             .dns_resolver(Arc::new(Public));
         Ok(Self {
             hosts: allowed,
-            client: client.build()?,
+            client: client.build().context(NO_CLIENT)?,
             most,
         })
     }
@@ -87,6 +88,9 @@ impl Fetcher {
     ///
     /// 400 if one does not come in time, or is none that may be decoded.
     pub async fn fetch(&self, pictures: Vec<Encoded>) -> Result<Vec<Encoded>, ApiError> {
+        if pictures.iter().all(|picture| picture.url.is_none()) {
+            return Ok(pictures);
+        }
         let seen = AtomicUsize::new(0);
         let fetched = pictures.into_iter().map(async |picture| {
             let Some(url) = picture.url.clone() else {
@@ -97,16 +101,16 @@ impl Fetcher {
                 Err(reason) => Err(fault(&picture.param, &reason)),
             }
         });
-        let all = async {
-            let _turn = FETCHING.acquire().await;
-            try_join_all(fetched).await
-        };
+        // Waiting for a turn takes nothing of the time.
+        let _turn = FETCHING.acquire().await;
         let seconds = PATIENCE.as_secs();
         let late = |_| {
             let reason = format!("pictures did not come within {seconds} s");
             fault("messages", &reason)
         };
-        let fetched = tokio::time::timeout(PATIENCE, all).await.map_err(late)??;
+        let fetched = tokio::time::timeout(PATIENCE, try_join_all(fetched))
+            .await
+            .map_err(late)??;
         Encoded::check_all(&fetched)?;
         Ok(fetched)
     }

@@ -89,7 +89,7 @@ async fn serve(
     let bound = listener.local_addr()?;
     let on_loopback = bound.ip().is_loopback();
     if !on_loopback && settings.key.is_none() {
-        eprintln!(
+        say!(
             "warning: whoever reaches {bound} may use the model; set a key with --api-key-file or AKI_API_KEY"
         );
     }

@@ -1,6 +1,5 @@
 //! One line a request in the log, and its counts.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -108,7 +107,7 @@ impl Drop for Record {
 
 /// Writes a line to stderr. Where nobody reads it any more, the server goes on all the same.
 pub fn log(line: &str) {
-    writeln!(std::io::stderr(), "{line}").ok();
+    say!("{line}");
 }
 
 /// Has a request told and counted.

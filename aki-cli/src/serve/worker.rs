@@ -180,6 +180,8 @@ impl<M: Send + 'static> Worker<M> {
             drop(waiting);
             return timeout(last, idle).await.is_ok();
         }
+        // What comes after is refused rather than cut off.
+        self.0.lock().closed = true;
         true
     }
 

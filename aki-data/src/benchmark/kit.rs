@@ -93,25 +93,33 @@ impl Kit {
                 return Err(self.fault(at, "index", reason));
             }
         }
-        (0..self.rows.len())
-            .map(|start| {
-                let (mut at, mut steps) = (start, 0);
-                while let Field::Same(index) = &self.rows[at].field {
-                    at = *by_id.get(index.as_str()).ok_or_else(|| {
-                        let reason = format!(
-                            "{index:?} is no picture and no row's index; download the file again"
-                        );
-                        self.fault(at, "image", reason)
-                    })?;
-                    steps += 1;
-                    if steps > self.rows.len() {
-                        let reason = "its picture is another row's, and that one's its own";
-                        return Err(self.fault(start, "image", reason.to_owned()));
-                    }
+        let mut roots: Vec<Option<usize>> = vec![None; self.rows.len()];
+        for start in 0..self.rows.len() {
+            let (mut at, mut way) = (start, Vec::new());
+            let root = loop {
+                way.push(at);
+                if let Some(root) = roots[at] {
+                    break root;
                 }
-                Ok(at)
-            })
-            .collect()
+                let Field::Same(index) = &self.rows[at].field else {
+                    break at;
+                };
+                if way.len() > self.rows.len() {
+                    let reason = "its picture is another row's, and that one's its own";
+                    return Err(self.fault(start, "image", reason.to_owned()));
+                }
+                at = *by_id.get(index.as_str()).ok_or_else(|| {
+                    let reason = format!(
+                        "{index:?} is no picture and no row's index; download the file again"
+                    );
+                    self.fault(at, "image", reason)
+                })?;
+            };
+            for row in way {
+                roots[row] = Some(root);
+            }
+        }
+        Ok(roots.into_iter().flatten().collect())
     }
 
     /// What rows that are scored as one have in common.

@@ -16,6 +16,9 @@ use crate::fingerprint::fnv1a;
 /// Rows that are read at once where only their pictures' hashes are kept.
 const AT_ONCE: usize = 16;
 
+/// Rows of a group, all of whose questions are read at once, at most.
+const MAX_ROWS: i64 = 1 << 20;
+
 /// A parquet file.
 pub(super) struct Table {
     path: PathBuf,
@@ -54,10 +57,20 @@ impl Table {
             path: path.to_owned(),
             source,
         })?;
+        let reader = unpanicked(|| {
+            let reader = SerializedFileReader::new(file)?;
+            for group in reader.metadata().row_groups() {
+                let rows = group.num_rows();
+                if !(0..=MAX_ROWS).contains(&rows) {
+                    let reason = format!("a row group of {rows} rows; {MAX_ROWS} may be");
+                    return Err(ParquetError::General(reason));
+                }
+            }
+            Ok(reader)
+        });
         Ok(Self {
             path: path.to_owned(),
-            reader: unpanicked(|| SerializedFileReader::new(file))
-                .map_err(|error| fault(path, "its metadata".to_owned(), &error))?,
+            reader: reader.map_err(|error| fault(path, "its metadata".to_owned(), &error))?,
             cursor: Mutex::default(),
         })
     }

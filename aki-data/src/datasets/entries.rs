@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::json::BYTE_ORDER_MARK;
 use crate::DataError;
 
 /// An entry of a file: 16 bytes, since there are millions.
@@ -38,6 +39,11 @@ impl Entries {
             let buffer = file.fill_buf().map_err(io)?;
             if buffer.is_empty() {
                 break;
+            }
+            if scan.at == 0 && buffer.starts_with(BYTE_ORDER_MARK) {
+                scan.at = BYTE_ORDER_MARK.len() as u64;
+                file.consume(BYTE_ORDER_MARK.len());
+                continue;
             }
             for byte in buffer {
                 scan.take(*byte);
@@ -213,6 +219,10 @@ mod tests {
         assert_eq!(found(list).expect("a list"), expected([1, 2, 3]));
         assert_eq!(found(b" \n").expect("nothing"), []);
         assert_eq!(found(b"[]").expect("nothing"), []);
+        // A byte order mark is no part of the text.
+        let seven = [(1, "7".to_owned())];
+        assert_eq!(found(b"\xef\xbb\xbf[7]").expect("a list"), seven);
+        assert_eq!(found(b"\xef\xbb\xbf7\n").expect("a line"), seven);
     }
 
     #[test]

@@ -154,16 +154,18 @@ fn document(path: &Path, seed: impl for<'de> DeserializeSeed<'de>) -> Result<(),
     })
 }
 
+/// What some editors write before a text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn open(path: &Path) -> Result<BufReader<File>, DataError> {
     let file = File::open(path).map_err(|source| io(path, source))?;
     let mut file = BufReader::with_capacity(1 << 18, file);
-    // A byte order mark, which some editors write.
     if file
         .fill_buf()
         .map_err(|source| io(path, source))?
-        .starts_with(b"\xef\xbb\xbf")
+        .starts_with(BYTE_ORDER_MARK)
     {
-        file.consume(3);
+        file.consume(BYTE_ORDER_MARK.len());
     }
     Ok(file)
 }

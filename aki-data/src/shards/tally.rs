@@ -93,11 +93,6 @@ impl Tally {
         self.bad.values().sum()
     }
 
-    /// Bad samples by [`SkipReason::kind`](super::SkipReason::kind).
-    pub fn by_reason(&self) -> &BTreeMap<&'static str, u64> {
-        &self.bad
-    }
-
     /// Judges however few samples there were, at the end of the data.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! Writes samples into shards of limited size, each under its name only when it is whole.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::DataError;
+use crate::files::{sync_folder_of, temporary};
 
 /// Tar cuts everything into blocks.
 const BLOCK: u64 = 512;
@@ -160,24 +160,11 @@ fn name(shard: usize) -> String {
     format!("{shard:05}.tar")
 }
 
-/// It is removed when it is dropped, unless it was given a name.
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    // As any file the user writes; temporary files are private by default.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
 /// Has a file on the disk, then gives it its name.
 fn place(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist_noclobber(path)?;
-    // Windows cannot open folders.
-    match path.parent().filter(|_| cfg!(unix)) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    sync_folder_of(path)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::segment::{Segment, segments, split};
 use super::source::Source;
 use super::special::SpecialTokens;
 use crate::DataError;
+use crate::files::write_whole;
 
 pub(super) const JSON: &str = "tokenizer.json";
 pub(super) const MODEL: &str = "tokenizer.model";
@@ -107,11 +108,11 @@ impl Tokenizer {
     /// `transformers`.
     ///
     /// # Errors
-    /// [`DataError::Io`] if a file cannot be written.
+    /// [`DataError::Write`] if a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), DataError> {
         let write = |name: &str, bytes: &[u8]| {
             let path = folder.join(name);
-            std::fs::write(&path, bytes).map_err(|source| DataError::Io { path, source })
+            write_whole(&path, bytes).map_err(|source| DataError::Write { path, source })
         };
         let class = match &self.engine {
             Engine::Json(json) => {

@@ -33,7 +33,7 @@ pub fn answers(
         .zip(&questions)
         .map(|(stored, question)| -> Result<Vec<Picture>, DataError> {
             let name = format!("of question {}", question.id);
-            let decode = |bytes: &Vec<u8>| Picture::decode(bytes, &name);
+            let decode = |bytes: &Vec<u8>| model.decode(bytes, &name);
             stored?.iter().map(decode).collect()
         })
         .collect();

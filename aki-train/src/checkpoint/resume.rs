@@ -91,11 +91,16 @@ pub fn set_aside(checkpoint: &Checkpoint, ending: &str) -> Result<PathBuf, Train
 pub fn remove(path: &Path) -> Result<(), TrainError> {
     // Renamed first: half a checkpoint would look like a damaged one.
     let partial = path.with_extension(PARTIAL);
-    let renamed = match path == partial {
-        true => Ok(()),
-        false => std::fs::rename(path, &partial),
+    let gone = |folder: &Path| std::fs::remove_dir_all(folder);
+    let removed = match path == partial {
+        true => gone(path),
+        // What another crash left is in the way.
+        false if partial.exists() => gone(&partial)
+            .and_then(|()| std::fs::rename(path, &partial))
+            .and_then(|()| gone(&partial)),
+        false => std::fs::rename(path, &partial).and_then(|()| gone(&partial)),
     };
-    match renamed.and_then(|()| std::fs::remove_dir_all(&partial)) {
+    match removed {
         // Someone tidied up; all the better.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(TrainError::io("remove", path)),
@@ -197,6 +202,20 @@ mod tests {
             names(folder.path()),
             ["step-000002.damaged", "step-000004.damaged"]
         );
+    }
+
+    #[test]
+    fn what_two_crashes_left_goes() {
+        let (folder, _) = run();
+        let stage = stage_folder(folder.path(), "questions");
+        for left in ["step-000004.damaged", "step-000004.old", "step-000004.part"] {
+            std::fs::create_dir(stage.join(left)).unwrap();
+            std::fs::write(stage.join(left).join(MODEL), "half").unwrap();
+        }
+        for path in remains(folder.path(), "questions").unwrap() {
+            remove(&path).unwrap();
+        }
+        assert_eq!(names(folder.path()), [ONE, TWO]);
     }
 
     #[test]

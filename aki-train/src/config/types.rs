@@ -78,7 +78,8 @@ pub struct DataConfig {
     /// Threads that read and decode pictures of the sources; as many as cores if left out. It
     /// changes no result.
     pub workers: Option<usize>,
-    /// The share of broken samples, 0 to 1, above which a source stops the run; 0.01 if left out.
+    /// The share of broken samples, 0 to 1, above which a source, or the shards of `train` or `test`,
+    /// stop the run; 0.01 if left out.
     pub max_bad_share: Option<f64>,
     /// How shards of remote stores are read, and what is done when they cannot be.
     pub remote: Option<RemoteConfig>,
@@ -143,9 +144,7 @@ impl RunConfig {
     /// Writes down what the sources left out, so that the run that is kept is whole.
     fn complete(&mut self) {
         let data = &mut self.data;
-        if !data.source.is_empty() {
-            data.max_bad_share.get_or_insert(MAX_BAD_SHARE);
-        }
+        data.max_bad_share.get_or_insert(MAX_BAD_SHARE);
         data.source.iter_mut().for_each(SourceConfig::complete);
     }
 

@@ -67,6 +67,13 @@ impl RunConfig {
                         "cannot be bidirectional: each token would see the one it has to predict",
                     );
                 }
+                Policy::Cca if self.model.resampler.is_none() => {
+                    return fault(
+                        &key("attention"),
+                        "cca needs a resampler: its rings would cut a projector's tokens, which stand line by \
+                         line, anywhere",
+                    );
+                }
                 Policy::Cca if latents.isqrt().pow(2) != latents => {
                     return fault(
                         &key("attention"),
@@ -129,7 +136,6 @@ impl RunConfig {
         let keys = [
             ("source", !sources.is_empty()),
             ("workers", workers.is_some()),
-            ("max_bad_share", max_bad_share.is_some()),
             ("remote", remote.is_some()),
         ];
         if let Some((key, _)) = keys.iter().find(|(_, there)| *there && !learned) {

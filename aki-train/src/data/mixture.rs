@@ -35,6 +35,8 @@ pub struct MixedRows {
     /// Every sample that could not be used is written down here.
     log: Option<PathBuf>,
     counts: Arc<Mutex<Counts>>,
+    /// Why there are no more batches, which Burn hands on as a text.
+    fault: Arc<Mutex<Option<DataError>>>,
 }
 
 impl MixedRows {
@@ -57,6 +59,7 @@ impl MixedRows {
             notice,
             log: None,
             counts: Arc::default(),
+            fault: Arc::default(),
         }
     }
 
@@ -86,6 +89,12 @@ impl MixedRows {
     /// What came of the samples so far.
     pub fn counts(&self) -> Counts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why there were no more batches, once.
+    pub fn fault(&self) -> Option<DataError> {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        fault.take()
     }
 
     /// The batches from row `row` on, made ahead.
@@ -133,7 +142,11 @@ impl Items for MixedRows {
         };
         let made = made.take(range.len().div_ceil(self.batching.batch));
         Box::new(made.map(|made| {
-            let made = made.map_err(DatasetError::new)?;
+            let made = made.map_err(|error| {
+                let told = DatasetError::new(std::io::Error::other(error.to_string()));
+                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                told
+            })?;
             *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = made.counts;
             Ok(PolicyBatch {
                 batch: made.batch,

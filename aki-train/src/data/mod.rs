@@ -20,5 +20,6 @@ pub use mixture::MixedRows;
 pub use policy_batch::PolicyBatch;
 pub use records::Records;
 pub use samples::Samples;
-pub use sources::NORM;
+pub(crate) use skip_log::SkipLog;
+pub use sources::Norm;
 pub use valid::ValidSamples;

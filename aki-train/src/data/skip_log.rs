@@ -1,40 +1,48 @@
 //! Samples that could not be used.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::OpenOptions;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Write;
 use std::path::PathBuf;
 
 use aki_data::Skipped;
+use aki_data::files::{append_after, whole_lines};
 use serde_json::json;
 
 /// Skipped samples of a source that are told one by one.
 const TOLD: u32 = 5;
 
 /// Tells the first of each source, and writes all of them down in a file, each once.
-pub(super) struct SkipLog {
+pub(crate) struct SkipLog {
     notice: fn(&str),
     file: Option<PathBuf>,
     told: HashMap<String, u32>,
-    /// The lines of the file: a sample is met once a pass, and again where a run is resumed.
-    written: HashSet<String>,
+    /// Hashes of the file's lines: a sample is met once a pass, and again where a run is resumed.
+    written: HashSet<u64>,
 }
 
 impl SkipLog {
-    pub(super) fn new(notice: fn(&str), file: Option<PathBuf>) -> Self {
-        let lines = file.as_ref().and_then(|file| File::open(file).ok());
-        let lines = lines
-            .into_iter()
-            .flat_map(|file| BufReader::new(file).lines());
+    pub(crate) fn new(notice: fn(&str), file: Option<PathBuf>) -> Self {
+        let lines = file.as_ref().and_then(|file| {
+            let lines = whole_lines(file).ok()?;
+            // Less one that was torn.
+            append_after(file, lines.len()).ok()?;
+            Some(lines)
+        });
+        let lines = lines.unwrap_or_default();
         Self {
             notice,
-            written: lines.map_while(Result::ok).collect(),
+            written: lines
+                .split_inclusive(|&byte| byte == b'\n')
+                .map(hash)
+                .collect(),
             file,
             told: HashMap::new(),
         }
     }
 
-    pub(super) fn tell(&mut self, source: &str, skipped: &Skipped) {
+    pub(crate) fn tell(&mut self, source: &str, skipped: &Skipped) {
         let Skipped { shard, key, reason } = skipped;
         let shard = shard.display();
         let told = self.told.entry(source.to_owned()).or_insert(0);
@@ -58,13 +66,13 @@ impl SkipLog {
             "kind": reason.kind(),
             "reason": reason.to_string(),
         });
-        let line = line.to_string();
-        if self.written.contains(&line) {
+        let line = format!("{line}\n");
+        if !self.written.insert(hash(line.as_bytes())) {
             return;
         }
         // Opened anew for each, since there are few: who moves the file away gets a new one.
         let log = OpenOptions::new().create(true).append(true).open(file);
-        let written = log.and_then(|mut log| writeln!(log, "{line}"));
+        let written = log.and_then(|mut log| log.write_all(line.as_bytes()));
         if let Err(error) = written {
             (self.notice)(&format!(
                 "cannot write to {}: {error}; skipped samples are no longer written down",
@@ -72,6 +80,11 @@ impl SkipLog {
             ));
             self.file = None;
         }
-        self.written.insert(line);
     }
+}
+
+fn hash(line: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(line);
+    hasher.finish()
 }

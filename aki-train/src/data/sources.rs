@@ -1,19 +1,52 @@
 //! From a run file to open sources and what is made of them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aki_data::mixture::{BatchConfig, MixtureConfig, Preparer};
 use aki_data::sources::{Source, SourceConfig};
-use aki_data::{DataError, Template, Tokenizer};
+use aki_data::{DataError, ShardContents, Template, Tokenizer};
+use serde::{Deserialize, Serialize};
 
 use super::MixedRows;
 use crate::TrainError;
 use crate::config::{MAX_BAD_SHARE, RunConfig, StageConfig};
+use crate::folder::{FolderConfig, find};
 
-/// Means and deviations that SigLIP was trained with.
-pub const NORM: [f32; 3] = [0.5; 3];
+/// What a vision tower is given of a pixel, whose values lie in 0 to 1; a number a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Norm {
+    /// Taken from each value.
+    pub mean: [f32; 3],
+    /// Then divided by.
+    pub std: [f32; 3],
+}
+
+impl Default for Norm {
+    /// What SigLIP was trained with.
+    fn default() -> Self {
+        Self {
+            mean: [0.5; 3],
+            std: [0.5; 3],
+        }
+    }
+}
 
 impl RunConfig {
+    /// That of the model whose weights the run begins with, which may be gone later: it stands in the run's own
+    /// model folder, too. A tower drawn anew has SigLIP's.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError`] if the run begins with a model, and neither can be read.
+    pub fn norm(&self) -> Result<Norm, TrainError> {
+        let Some(start) = &self.start else {
+            return Ok(Norm::default());
+        };
+        let folder = find(&self.run_dir).or_else(|_| find(start))?;
+        FolderConfig::read_norm(&folder)
+    }
+
     /// The batches of a stage, from its open sources.
     pub fn mixture(
         &self,
@@ -66,9 +99,8 @@ impl RunConfig {
         let Some(dataset) = source.dataset() else {
             return Ok(());
         };
-        let max_bad_share = self.data.max_bad_share.unwrap_or(MAX_BAD_SHARE);
         let (bad, seen) = (dataset.broken(), dataset.broken() + dataset.len());
-        if bad as f64 <= max_bad_share * seen as f64 {
+        if self.allows(bad, seen) {
             return Ok(());
         }
         let left_out = dataset.skipped().iter();
@@ -84,14 +116,50 @@ impl RunConfig {
             name: format!("entries of {}", source.name),
             bad: bad as u64,
             seen: seen as u64,
-            max_bad_share,
+            max_bad_share: self.max_bad_share(),
             reasons: reasons.join(", "),
             last: first.unwrap_or_default(),
         })
     }
 
+    /// As [`judge`](Self::judge), of the samples of `data.train` or `data.test`, as `key` says.
+    pub(crate) fn judge_shards(&self, key: &str, read: &ShardContents) -> Result<(), DataError> {
+        let (bad, seen) = (read.skipped.len(), read.skipped.len() + read.samples.len());
+        let Some(last) = read.skipped.last().filter(|_| !self.allows(bad, seen)) else {
+            return Ok(());
+        };
+        let mut reasons = BTreeMap::<_, usize>::new();
+        for skipped in &read.skipped {
+            *reasons.entry(skipped.reason.kind()).or_default() += 1;
+        }
+        let reasons = reasons
+            .iter()
+            .map(|(kind, count)| format!("{kind} {count}"));
+        Err(DataError::TooManyBroken {
+            name: format!("samples of data.{key}"),
+            bad: bad as u64,
+            seen: seen as u64,
+            max_bad_share: self.max_bad_share(),
+            reasons: reasons.collect::<Vec<_>>().join(", "),
+            last: format!(
+                "{:?} in {}: {}",
+                last.key,
+                last.shard.display(),
+                last.reason
+            ),
+        })
+    }
+
+    fn allows(&self, bad: usize, seen: usize) -> bool {
+        bad as f64 <= self.max_bad_share() * seen as f64
+    }
+
+    fn max_bad_share(&self) -> f64 {
+        self.data.max_bad_share.unwrap_or(MAX_BAD_SHARE)
+    }
+
     /// What makes samples of a stage's sources ready.
-    pub fn preparer(&self, stage: &StageConfig, tokenizer: Arc<Tokenizer>) -> Preparer {
+    pub fn preparer(&self, stage: &StageConfig, tokenizer: Arc<Tokenizer>, norm: Norm) -> Preparer {
         Preparer {
             tokenizer,
             template: Template {
@@ -103,8 +171,8 @@ impl RunConfig {
             packing: stage.packing,
             image_size: self.model.vision.image_size,
             exif_orientation: self.data.exif_orientation,
-            mean: NORM,
-            std: NORM,
+            mean: norm.mean,
+            std: norm.std,
             augmentation: Some(stage.augmentation),
             seed: self.seed,
             timings: Arc::default(),
@@ -118,7 +186,7 @@ impl RunConfig {
             batch: stage.batch,
             packing: stage.packing,
             workers: self.data.workers.unwrap_or(cores),
-            max_bad_share: self.data.max_bad_share.unwrap_or(MAX_BAD_SHARE),
+            max_bad_share: self.max_bad_share(),
         }
     }
 }

@@ -116,6 +116,14 @@ impl Ranks {
         }
     }
 
+    /// Does `work` on rank 0 alone; the others sleep meanwhile.
+    pub fn while_first(self, work: impl FnOnce()) {
+        if self.is_first() {
+            work();
+        }
+        self.barrier();
+    }
+
     /// Does `work` on rank 0 alone, and gives all ranks what came of it.
     ///
     /// # Errors

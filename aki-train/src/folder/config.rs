@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 use super::{CONFIG, write_json};
 use crate::TrainError;
+use crate::data::Norm;
 
 /// The folders that hold the `config.json` of a part that has no name on the hub.
 pub(crate) const VISION: &str = "vision_encoder";
@@ -41,6 +42,8 @@ pub struct FolderConfig {
     pub norm_mean: [f32; 3],
     /// Then divided by.
     pub norm_std: [f32; 3],
+    /// Whether pictures are turned as their EXIF data say, as they were in training.
+    pub exif_orientation: bool,
     /// Which matrices lie packed; none do without.
     pub quantization: Option<Quantization>,
 }
@@ -68,6 +71,8 @@ struct File {
     norm_mean: Channels,
     #[serde(default = "half")]
     norm_std: Channels,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    exif_orientation: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     resampler: Option<Resampler>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,6 +169,14 @@ fn part<T>(
     })
 }
 
+fn check_norm(Norm { mean, std }: &Norm) -> Result<(), String> {
+    let finite = mean.iter().chain(std).all(|it| it.is_finite());
+    match finite && std.iter().all(|&it| it > 0.0) {
+        true => Ok(()),
+        false => Err("norm_mean must be numbers, and norm_std more than 0".to_owned()),
+    }
+}
+
 impl FolderConfig {
     /// Reads a model folder's `config.json`, and those of its parts.
     ///
@@ -233,10 +246,27 @@ impl FolderConfig {
             order: file.order.unwrap_or_default(),
             norm_mean: file.norm_mean.each(),
             norm_std: file.norm_std.each(),
+            exif_orientation: file.exif_orientation,
             quantization: file.quantization_config,
         };
         config.check().map_err(|reason| fault(&path, reason))?;
         Ok(config)
+    }
+
+    /// Reads what the tower is given of a pixel, whatever else the file says.
+    ///
+    /// # Errors
+    ///
+    /// As [`FolderConfig::read`].
+    pub(crate) fn read_norm(folder: &Path) -> Result<Norm, TrainError> {
+        let path = folder.join(CONFIG);
+        let file: File = json(&path)?;
+        let norm = Norm {
+            mean: file.norm_mean.each(),
+            std: file.norm_std.each(),
+        };
+        check_norm(&norm).map_err(|reason| fault(&path, reason))?;
+        Ok(norm)
     }
 
     /// Opens weights, of a folder or in a file, and holds against them what this says of packed matrices.
@@ -276,11 +306,13 @@ impl FolderConfig {
 
     fn check(&self) -> Result<(), String> {
         self.model.validate_shape()?;
-        let numbers = self.norm_mean.iter().chain(&self.norm_std);
-        if !numbers.clone().all(|it| it.is_finite()) || self.norm_std.iter().any(|&it| it <= 0.0) {
-            return Err("norm_mean must be numbers, and norm_std more than 0".to_owned());
+        if self.attention == Policy::Cca && self.model.resampler.is_none() {
+            return Err("attention is cca, which needs a resampler".to_owned());
         }
-        Ok(())
+        check_norm(&Norm {
+            mean: self.norm_mean,
+            std: self.norm_std,
+        })
     }
 
     /// Writes `config.json`, and a folder with a `config.json` for each part that has no name on the
@@ -326,6 +358,7 @@ impl FolderConfig {
             n_px: vision.image_size,
             norm_mean: Channels::new(self.norm_mean),
             norm_std: Channels::new(self.norm_std),
+            exif_orientation: self.exif_orientation,
             resampler: shape.map(|shape| Resampler {
                 depth: shape.depth,
                 heads: shape.heads,
@@ -362,6 +395,7 @@ mod tests {
             order: PictureOrder::ImageText,
             norm_mean: [0.5; 3],
             norm_std: [0.5; 3],
+            exif_orientation: false,
             quantization: None,
         };
         let folder = tempfile::tempdir().unwrap();

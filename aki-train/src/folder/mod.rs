@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aki_data::{Batcher, ChatTemplate, Sample, Target, Template, Tokenizer};
+use aki_data::{Batcher, ChatTemplate, DataError, Picture, Sample, Target, Template, Tokenizer};
 use aki_model::weights::Checkpoint as Weights;
 use aki_model::{Aki, weights};
 use burn::tensor::{DType, Device};
@@ -138,7 +138,7 @@ impl ModelFolder {
             tokenizer: self.tokenizer.clone(),
             template: self.template(),
             image_size: self.config.model.vision.image_size,
-            exif_orientation: false,
+            exif_orientation: self.config.exif_orientation,
             mean: self.config.norm_mean,
             std: self.config.norm_std,
             media_len: self.config.model.media_len(),
@@ -149,6 +149,18 @@ impl ModelFolder {
         let count = samples.len();
         let policy = self.config.attention;
         Loader::new(Samples::new(samples, None, batcher, policy, batch), count)
+    }
+
+    /// A picture, turned as those were that the model learned from; `name` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if it is none.
+    pub fn decode(&self, bytes: &[u8], name: &str) -> Result<Picture, DataError> {
+        match self.config.exif_orientation {
+            true => Picture::decode_upright(bytes, name),
+            false => Picture::decode(bytes, name),
+        }
     }
 
     /// AKI's texts with this model's system line and order.

@@ -301,6 +301,7 @@ mod tests {
                 order: PictureOrder::ImageText,
                 norm_mean: [0.5; 3],
                 norm_std: [0.5; 3],
+                exif_orientation: false,
             },
             tokenizer: Arc::new(tokenizer),
             chat_template: None,

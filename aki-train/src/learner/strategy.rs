@@ -268,12 +268,15 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
                 interrupter.fail(unwritten());
             }
         };
+        let measure = |learner: &_, epoch, events: &mut Events| {
+            ranks.while_first(|| evaluate(learner, &valid, epoch, events, &interrupter));
+        };
         let rest = train.slice(self.start * self.batch, train.num_items());
         let mut batches = rest.iter();
         let (mut behind, mut ended, mut stopped, mut past) = (None, false, false, self.past);
-        if self.evaluate_first && ranks.is_first() {
+        if self.evaluate_first {
             let epoch = step.div_ceil(self.evaluate_every);
-            evaluate(&learner, &valid, epoch, &mut event_processor, &interrupter);
+            measure(&learner, epoch, &mut event_processor);
         }
 
         // Whoever fails alone goes on without asking the others, and ends them.
@@ -331,9 +334,7 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
             }
             stopped = stopped || ranks.any(interrupter.should_stop());
             if !stopped {
-                if ranks.is_first() {
-                    evaluate(&learner, &valid, epoch, &mut event_processor, &interrupter);
-                }
+                measure(&learner, epoch, &mut event_processor);
                 // One that is asked to stop meanwhile leaves it; it is made up for by whoever resumes.
                 stopped = ranks.any(interrupter.should_stop());
             }
@@ -347,12 +348,10 @@ impl SupervisedLearningStrategy<Trainee> for StepStrategy {
         if step > self.start && !failed() {
             keep(&learner, step, &behind, &past, &mut event_processor);
         }
-        if stopped && !interrupter.should_stop() {
-            interrupter.stop(Some("another rank was asked to stop"));
-        }
         if ended {
             interrupter.fail(self.ended_too_soon(step));
         }
+        stop_as_others(stopped, &interrupter);
         interrupter.fail_on_error(event_processor.flush());
         (learner.model(), event_processor)
     }
@@ -378,6 +377,13 @@ fn carry_out(learner: &mut Learner<Trainee>, batch: PolicyBatch) -> StepOutput {
         learner.optimizer_step(output.grads);
     }
     output.item
+}
+
+/// Has this rank's run end as interrupted, if only another was asked to stop.
+fn stop_as_others(stopped: bool, interrupter: &Interrupter) {
+    if stopped && !interrupter.should_stop() {
+        interrupter.stop(Some("another rank was asked to stop"));
+    }
 }
 
 fn evaluate(

@@ -127,7 +127,7 @@ fn at(path: &Path, config: &RunConfig, world: usize, tell: fn(&str)) -> Result<F
         );
         return Err(fault(reason));
     }
-    // The logs first: the checkpoint makes it a run that has begun. They are cut where it goes on.
+    // The logs first: the checkpoint makes it a run that has begun. The metrics are cut where it goes on.
     for name in ["metrics.jsonl", "skipped.jsonl"] {
         let (from, to) = (other.join(name), run_dir.join(name));
         if from.exists() {

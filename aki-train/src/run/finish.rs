@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aki_data::{Picture, PictureOrder, Sample, Target};
+use aki_data::{PictureOrder, Sample, Target};
 use aki_model::Aki;
 use aki_model::generate::{GenerateOptions, Sampler, Sampling, generate};
 use aki_model::weights::{self, WeightsError};
@@ -53,7 +53,7 @@ impl Run<'_> {
         let untrained = match trained.all().asked {
             // A second network is not made for nothing.
             0 => Accuracy::default(),
-            _ => match self.measure("untrained", &self.fresh_model()?)? {
+            _ => match self.measure_untrained()? {
                 Some(untrained) => untrained,
                 None => return interrupted(),
             },
@@ -84,6 +84,20 @@ impl Run<'_> {
             report: Box::new(report),
             fresh: true,
         })
+    }
+
+    /// Of what the run began with; nothing was asked if that is gone.
+    fn measure_untrained(&self) -> Result<Option<Accuracy>, TrainError> {
+        match self.fresh_model() {
+            Ok(fresh) => self.measure("untrained", &fresh),
+            Err(error) if self.config.start.is_some() => {
+                (self.options.notice)(&format!(
+                    "what the run began with is not measured, since it cannot be read any more: {error}"
+                ));
+                Ok(Some(Accuracy::default()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn measure(&self, what: &str, aki: &Aki) -> Result<Option<Accuracy>, TrainError> {
@@ -130,7 +144,7 @@ impl Run<'_> {
             // Spread over the test set; of each picture another question.
             let sample = asked[number * asked.len() / wanted];
             let turn = &sample.turns[number % sample.turns.len()];
-            let picture = Picture::decode(&sample.picture, &sample.key)?;
+            let picture = model.decode(&sample.picture, &sample.key)?;
             // Named by number: a key may hold slashes, and two shards may hold one key.
             let png = sample.picture.starts_with(b"\x89PNG");
             let name = format!("{}.{}", number + 1, if png { "png" } else { "jpg" });

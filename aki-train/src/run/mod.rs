@@ -20,7 +20,7 @@ use burn::train::renderer::MetricsRenderer;
 use crate::TrainError;
 use crate::checkpoint;
 use crate::config::{RunConfig, StageConfig};
-use crate::data::{Loader, NORM, Samples};
+use crate::data::{Loader, Norm, Samples, SkipLog};
 use crate::distributed::Ranks;
 use crate::folder::{FolderConfig, ModelFolder};
 use crate::optimizer::Groups;
@@ -153,6 +153,7 @@ struct Run<'a> {
     test: Vec<Sample>,
     /// All of the run, if a stage learns from them.
     sources: Vec<Source>,
+    norm: Norm,
     /// Held by rank 0 while the run folder is in use.
     _lock: Option<File>,
 }
@@ -172,32 +173,27 @@ impl<'a> Run<'a> {
             .model
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
             .map_err(TrainError::Network)?;
-        let read = |paths: &[_]| -> Result<Vec<Sample>, TrainError> {
+        let mut skipped = Vec::new();
+        let mut read = |key, paths: &[_]| -> Result<Vec<Sample>, TrainError> {
             let contents = read_shards(paths)?;
-            for skipped in contents.skipped.iter().take(5) {
+            let (bad, good) = (contents.skipped.len(), contents.samples.len());
+            config.judge_shards(key, &contents)?;
+            if bad > 0 {
                 (options.notice)(&format!(
-                    "skipped sample {} of {}: {}",
-                    skipped.key,
-                    skipped.shard.display(),
-                    skipped.reason
+                    "skipped {bad} broken samples of data.{key}; {good} are whole"
                 ));
             }
-            if !contents.skipped.is_empty() {
-                let (skipped, read) = (contents.skipped.len(), contents.samples.len());
-                (options.notice)(&format!(
-                    "skipped {skipped} broken samples; {read} are whole"
-                ));
-            }
+            skipped.extend(contents.skipped.into_iter().map(|it| (key, it)));
             Ok(contents.samples)
         };
         let (train, valid) = match config.data.train.as_slice() {
             [] => (Vec::new(), Vec::new()),
-            shards => set_aside(read(shards)?, config.data.valid_samples)?,
+            shards => set_aside(read("train", shards)?, config.data.valid_samples)?,
         };
         let first = options.ranks.is_first();
         // Rank 0 measures.
         let mut test = match first {
-            true => read(&config.data.test)?,
+            true => read("test", &config.data.test)?,
             false => Vec::new(),
         };
         if config.evaluation.samples > 0 {
@@ -229,7 +225,12 @@ impl<'a> Run<'a> {
         let lock = first.then(claim).transpose()?;
         if first {
             keep_config(config)?;
+            let mut log = SkipLog::new(options.notice, Some(config.run_dir.join("skipped.jsonl")));
+            for (key, skipped) in &skipped {
+                log.tell(&format!("data.{key}"), skipped);
+            }
         }
+        let norm = options.ranks.first(|| config.norm())?;
         let tokenizer = Arc::new(tokenizer);
         let run = Self {
             config,
@@ -239,6 +240,7 @@ impl<'a> Run<'a> {
             valid,
             test,
             sources,
+            norm,
             _lock: lock,
         };
         for stage in config.active() {
@@ -264,8 +266,9 @@ impl<'a> Run<'a> {
             system: Some(self.config.text.system.clone()),
             attention: last.map_or(Policy::Mma, |stage| stage.attention),
             order: last.map(|stage| stage.order).unwrap_or_default(),
-            norm_mean: NORM,
-            norm_std: NORM,
+            norm_mean: self.norm.mean,
+            norm_std: self.norm.std,
+            exif_orientation: self.config.data.exif_orientation,
             quantization: None,
         }
     }
@@ -303,8 +306,8 @@ impl<'a> Run<'a> {
             },
             image_size: self.config.model.vision.image_size,
             exif_orientation: self.config.data.exif_orientation,
-            mean: NORM,
-            std: NORM,
+            mean: self.norm.mean,
+            std: self.norm.std,
             media_len: self.config.model.media_len(),
             target,
             augmentation: training.then_some(stage.augmentation),

@@ -90,8 +90,9 @@ impl Run<'_> {
             checkpoint::remove_partial(run_dir, &stage.name)?;
             Ok(read(&metrics)?.0)
         })?;
-        let measured = stage.data_target().is_some()
-            || self.sources.iter().any(|source| source.config.is_valid());
+        let measured = self.config.data.valid_samples > 0
+            && (stage.data_target().is_some()
+                || self.sources.iter().any(|source| source.config.is_valid()));
         let steps = StepLog::default();
         let fault = LogFault::default();
         let watch = Watch {
@@ -152,8 +153,12 @@ impl Run<'_> {
             write_csv(run_dir, &records)?;
         }
         let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let data = || Some(TrainError::Data(counts.as_ref()?.fault()?));
         let learners = || Some(TrainError::Learner(result.error.as_ref()?.to_string()));
-        let fault = fault.or_else(|| checkpoints.fault()).or_else(learners);
+        let fault = fault
+            .or_else(|| checkpoints.fault())
+            .or_else(data)
+            .or_else(learners);
         if let Some(counts) = counts.map(|mixture| mixture.counts()) {
             // Where this rank failed, the others do not get here.
             let counts = match fault {
@@ -290,7 +295,7 @@ impl Run<'_> {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<(MixedRows, Batches), TrainError> {
         let (config, notice) = (self.config, self.options.notice);
-        let preparer = config.preparer(stage, self.tokenizer.clone());
+        let preparer = config.preparer(stage, self.tokenizer.clone(), self.norm);
         let learned = |source: &&Source| stage.learns(&source.config);
         let learned = self.sources.iter().filter(learned).cloned().collect();
         let train = config.mixture(stage, learned, preparer.clone(), notice);

@@ -16,6 +16,7 @@ use burn::tensor::{DType, Device};
 use rayon::prelude::*;
 use serde_json::json;
 
+use super::median;
 use crate::args::{BenchGenerate, name_of};
 
 pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
@@ -53,12 +54,9 @@ pub fn run(args: &BenchGenerate, as_json: bool) -> Result<()> {
     };
     // Warms up.
     round(2);
-    let (mut prefill, mut decode): (Vec<f64>, Vec<f64>) =
+    let (prefill, decode): (Vec<f64>, Vec<f64>) =
         (0..args.runs).map(|_| round(args.new_tokens)).unzip();
-    let [prefill, decode] = [&mut prefill, &mut decode].map(|times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
+    let [prefill, decode] = [prefill, decode].map(median);
     let (weights, bytes) = read_a_token(&config, &held, dtype);
     let rate = bytes as f64 / decode;
     let memory = bandwidth();

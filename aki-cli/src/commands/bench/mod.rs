@@ -21,5 +21,5 @@ fn clock<T>(device: &Device, work: impl FnOnce() -> T) -> Result<(f64, T)> {
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted = Vec::from_iter(values);
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
 }

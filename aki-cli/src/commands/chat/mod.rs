@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aki_model::generate::{Ended, Kept};
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 
 use self::conversation::{Conversation, Shown, Turn};
 use self::input::{Input, Line};
@@ -61,6 +61,7 @@ pub fn run(args: &ModelArgs) -> Result<()> {
     if person {
         chat.greet()?;
     }
+    let mut mistakes = 0;
     loop {
         let line = input.next()?;
         // One at the prompt is the line's, and no answer's.
@@ -70,19 +71,23 @@ pub fn run(args: &ModelArgs) -> Result<()> {
                 Typed::Nothing => {}
                 Typed::Quit => break,
                 // A mistake is told, and the chat goes on.
-                typed => {
-                    if let Err(error) = chat.take(typed) {
-                        if is_broken_pipe(&error) {
-                            return Err(error);
-                        }
-                        eprintln!("{error:#}");
+                typed => match chat.take(typed) {
+                    Err(error) if !is_broken_pipe(&error) => {
+                        say!("{error:#}");
+                        mistakes += 1;
                     }
-                }
+                    taken => taken?,
+                },
             },
             Line::Cleared => chat.dim("Ctrl-C again, or Ctrl-D, ends")?,
             Line::End => break,
         }
     }
+    // A program that counts on an answer a line has to know.
+    ensure!(
+        person || mistakes == 0,
+        "{mistakes} lines of the input were not carried out, for the reasons above"
+    );
     Ok(())
 }
 
@@ -127,7 +132,7 @@ impl Chat {
                 self.dim("a new conversation, without pictures")?;
             }
             Typed::Help => writeln!(out, "{HELP}")?,
-            Typed::Wrong(told) => eprintln!("{told}"),
+            Typed::Wrong(told) => bail!(told),
             Typed::Nothing | Typed::Quit => {}
         }
         Ok(())
@@ -147,7 +152,7 @@ impl Chat {
         let prompt = self.said.prompt(&self.session, question)?;
         let len = prompt.input_ids.len();
         if self.said.left_out() > left_out {
-            eprintln!(
+            say!(
                 "the conversation outgrew the model: its first {} turns are left out from here, their pictures are not",
                 self.said.left_out()
             );

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aki_data::mixture::{Counts, Timings, Work};
 use aki_train::TrainError;
 use aki_train::config::StageTarget;
+use aki_train::data::Norm;
 use anyhow::{Result, ensure};
 use serde_json::{Map, Value, json};
 
@@ -54,11 +55,11 @@ fn measure(args: DataBench) -> Result<Measured> {
         return Err(TrainError::Request(reason).into());
     }
     let tokenizer = Arc::new(config.text.open_tokenizer()?);
-    let preparer = config.preparer(stage, tokenizer);
+    let preparer = config.preparer(stage, tokenizer, Norm::default());
     let timings = preparer.timings.clone();
     let begun = Instant::now();
     let sources = config.open_sources(stage)?;
-    let loader = config.mixture(stage, sources, preparer, |text| eprintln!("{text}"));
+    let loader = config.mixture(stage, sources, preparer, |text| say!("{text}"));
     let mut made = loader.made(0)?;
     let first = made.next().transpose()?;
     let before = first.map(|first| first.counts).unwrap_or_default();

@@ -29,7 +29,7 @@ pub fn run(input: &Path, out: &Path, options: &PackOptions) -> Result<Done> {
     match packed {
         Ok(packed) => show(&packed, out)?,
         Err(error @ DataError::Stopped { .. }) => {
-            eprintln!("{error}");
+            say!("{error}");
             return Ok(Done::Interrupted);
         }
         Err(error) => return Err(aki_train::TrainError::from(error).into()),

@@ -56,10 +56,10 @@ pub fn run(
             }
         }
         if skipped > TOLD {
-            eprintln!("skipped {skipped} samples of {name} in all");
+            say!("skipped {skipped} samples of {name} in all");
         }
         if shown == 0 {
-            eprintln!("{name} has no sample that can be used");
+            say!("{name} has no sample that can be used");
             done = Done::Unfit;
         }
     }
@@ -67,7 +67,7 @@ pub fn run(
 }
 
 fn tell(source: &str, skipped: &Skipped) {
-    eprintln!(
+    say!(
         "skipped sample {} of {source} ({}): {}",
         terminal::plain(&skipped.key),
         skipped.shard.display(),

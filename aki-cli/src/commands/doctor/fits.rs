@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aki_data::Tokenizer;
 use aki_model::AkiConfig;
 use aki_model::weights::{Bits, Parameter, Quantization, check};
-use aki_train::folder::{FolderConfig, find};
+use aki_train::folder::{FolderConfig, Stored, find};
 use anyhow::Result;
 use burn::tensor::DType;
 use serde::Serialize;
@@ -95,7 +95,7 @@ pub struct ModelFit {
     folder: PathBuf,
     parameters: u64,
     types: BTreeSet<&'static str>,
-    /// Of the weights as they are stored.
+    /// Of the weights as they are stored; those of a checkpoint, as they are in memory.
     bytes: u64,
     pub fits: Option<bool>,
     /// Why it cannot be loaded: what in it does not fit together.
@@ -103,12 +103,14 @@ pub struct ModelFit {
 }
 
 impl ModelFit {
-    /// Looks at a model folder, or a run folder. Of the weights names, types and shapes are read alone.
+    /// Looks at a model folder, a run folder, or a checkpoint. Of a model folder's weights names, types and
+    /// shapes are read alone, of a checkpoint's nothing.
     ///
     /// # Errors
     ///
     /// If there is none.
     pub fn of(path: &Path, memory: Option<&Memory>) -> Result<Self> {
+        let stored = Stored::find(path)?;
         let mut fit = Self {
             folder: find(path)?,
             parameters: 0,
@@ -117,23 +119,29 @@ impl ModelFit {
             fits: None,
             fault: None,
         };
-        let fault = fit.read(memory).err();
+        let fault = fit.read(&stored, memory).err();
         fit.fault = fault.map(|error| format!("{error:#}"));
         Ok(fit)
     }
 
-    fn read(&mut self, memory: Option<&Memory>) -> Result<()> {
+    fn read(&mut self, stored: &Stored, memory: Option<&Memory>) -> Result<()> {
         let config = FolderConfig::read(&self.folder)?;
         let parameters = config.model.parameters();
         self.parameters = parameters.iter().map(|it| it.len() as u64).sum();
-        let weights = config.open_weights(&self.folder)?;
-        for tensor in weights.tensors().values() {
-            self.bytes += tensor.byte_len() as u64;
-            self.types
-                .extend(tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
-                    true => dtype.name(),
-                    false => "packed words",
-                }));
+        if let Stored::Folder(folder) = stored {
+            let weights = config.open_weights(folder)?;
+            for tensor in weights.tensors().values() {
+                self.bytes += tensor.byte_len() as u64;
+                self.types
+                    .extend(tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
+                        true => dtype.name(),
+                        false => "packed words",
+                    }));
+            }
+            check(&config.parameters(), &weights)?;
+        } else {
+            self.bytes = self.parameters * DType::F32.size() as u64;
+            self.types.insert(DType::F32.name());
         }
         self.fits = fits(self.bytes, memory);
         let tokenizer = Tokenizer::open(&self.folder)?;
@@ -141,7 +149,6 @@ impl ModelFit {
             .model
             .validate(tokenizer.base_vocab(), tokenizer.vocab())
             .map_err(anyhow::Error::msg)?;
-        check(&config.parameters(), &weights)?;
         Ok(())
     }
 

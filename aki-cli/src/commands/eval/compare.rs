@@ -26,7 +26,7 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
     }
     for (at, folder) in [&first, &second].into_iter().enumerate() {
         for alone in there[at].difference(&there[1 - at]) {
-            eprintln!("left out: {alone}, which only {folder} has");
+            say!("left out: {alone}, which only {folder} has");
         }
     }
     let mut all = Vec::new();
@@ -59,14 +59,14 @@ pub fn run(folders: [&Path; 2], as_json: bool) -> Result<()> {
         let [_, only_first, only_second] = compared.questions;
         for (only, folder) in [(only_first, &first), (only_second, &second)] {
             if only > 0 {
-                eprintln!(
+                say!(
                     "{benchmark}: left out are {only} questions that only {folder} has answers to"
                 );
             }
         }
         let lacking = compared.columns.iter().filter(|it| it.scores.is_none());
         for column in lacking {
-            eprintln!(
+            say!(
                 "{benchmark}: no {} to compare: answers have no mark yet, or too few were asked",
                 column.name
             );

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use aki_data::benchmark::{Expected, Mark, Question};
+use aki_data::benchmark::{Expected, Mark, PromptStyle, Question};
 use aki_data::{Sample, read_shards};
 use aki_train::benchmark::{Answered, EASY_VQA, Measure, Meta, Record};
 use aki_train::evaluation::{Evaluation, Likelihood, Tally, evaluate};
@@ -37,7 +37,10 @@ pub fn run(
         data: blake3::hash(&std::fs::read(shard)?).to_string(),
     };
     let folder = out::folder(args);
-    let mut record = Record::open(&folder, &meta, args.fresh, |line| eprintln!("{line}"))?;
+    if let PromptStyle::VlmEvalKit = args.prompt.into() {
+        say!("warning: {EASY_VQA} has no prompt of VLMEvalKit's; it is asked with its own");
+    }
+    let mut record = Record::open(&folder, &meta, args.fresh, |line| say!("{line}"))?;
     let begun = Instant::now();
     let pictures = samples.len();
     let questions = model.questions(samples.clone(), args.batch);
@@ -60,7 +63,7 @@ pub fn run(
     let place = |id: &str| id.parse().unwrap_or(usize::MAX);
     record.put(rows, place)?;
     out::write_scores(&folder, &out::name(args.model()), EASY_VQA, object)?;
-    eprintln!(
+    say!(
         "{EASY_VQA}: answers and scores are written to {}",
         folder.display()
     );

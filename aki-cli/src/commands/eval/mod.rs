@@ -36,7 +36,7 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
     let judge = Judge::new(&args.judge)?;
     let chosen = Chosen::open(args)?;
     if judge.is_some() && !chosen.needs_judge() {
-        eprintln!("warning: --judge is ignored: no benchmark that was named needs one");
+        say!("warning: --judge is ignored: no benchmark that was named needs one");
     }
     // Of a run that goes on, the newest checkpoint is another one soon.
     let stored = Stored::find(args.model())?.path();
@@ -53,7 +53,7 @@ pub fn run(args: &EvalArgs) -> Result<Done> {
     if args.benchmarks.contains(&Named::EasyVqa) {
         let model: &ModelFolder = &models[0];
         if devices.len() > 1 && chosen.is_empty() {
-            eprintln!("warning: easy-vqa is asked on {} alone", devices[0]);
+            say!("warning: easy-vqa is asked on {} alone", devices[0]);
         }
         let done = easy_vqa::run(args, &print, model, &devices[0], &interrupter)?;
         if let Done::Interrupted = done {

@@ -10,7 +10,7 @@ use aki_train::benchmark::{
 };
 use aki_train::files::write_whole;
 use aki_train::folder::ModelFolder;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::train::Interrupter;
 use serde_json::json;
 
@@ -41,6 +41,10 @@ impl Chosen {
                 "--data is missing: the folder with the file {}",
                 benchmark.files_told(" or ")
             );
+            let absent = args.data.iter().find(|folder| !folder.is_dir());
+            if let Some(folder) = absent {
+                bail!("--data: there is no folder {}", folder.display());
+            }
             let is_there = |folder: &&PathBuf| benchmark.files_in(folder).is_some();
             let folder = match args.data.iter().find(is_there) {
                 Some(folder) => folder,
@@ -60,7 +64,7 @@ impl Chosen {
                 !benchmarks.is_empty(),
                 "no benchmark's files are in --data: {missing}"
             );
-            eprintln!("left out, since the files are not in --data: {missing}");
+            say!("left out, since the files are not in --data: {missing}");
         }
         Ok(Self { style, benchmarks })
     }
@@ -107,15 +111,15 @@ impl Chosen {
                 batch: args.batch,
                 max_new_tokens: meta.max_new_tokens,
             };
-            let mut record = Record::open(&folder, &meta, args.fresh, |line| eprintln!("{line}"))?;
+            let mut record = Record::open(&folder, &meta, args.fresh, |line| say!("{line}"))?;
             if all.is_empty() {
-                eprintln!("answers and scores are written to {}", folder.display());
+                say!("answers and scores are written to {}", folder.display());
             }
             let Some(scored) =
                 answered(&request, models, &mut record, judge, &folder, interrupter)?
             else {
                 let how = if args.fresh { " without --fresh" } else { "" };
-                eprintln!("stopped; the same command{how} goes on where it ended");
+                say!("stopped; the same command{how} goes on where it ended");
                 return Ok(Done::Interrupted);
             };
             let mut object = serde_json::to_value(&scored)?;
@@ -167,7 +171,7 @@ fn answered(
     let already = count(record);
     let tell = |count: usize, how: &str| {
         let (name, all) = (benchmark.name(), request.asked.len());
-        eprintln!("{name}: {count} of {all} questions are answered{how}");
+        say!("{name}: {count} of {all} questions are answered{how}");
     };
     if already > 0 {
         tell(already, " already");

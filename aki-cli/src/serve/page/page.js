@@ -429,7 +429,10 @@ at("fresh").onclick = () => {
 };
 at("key-form").onsubmit = event => {
   event.preventDefault();
-  key = at("key").value;
+  const typed = at("key").value.trim();
+  // What no header can hold is sent to nobody.
+  if (/[^\x21-\x7e]/.test(typed)) return fail(new Error("This is no key: it has blanks or signs that no key has."));
+  key = typed;
   greet();
 };
 at("file").onchange = event => {

@@ -44,7 +44,7 @@ pub fn key(url: &Url, values: [Option<OsString>; 2]) -> Result<Option<String>> {
         [None, Some(openai)] if is_openai => (KEYS[1], openai),
         [None, openai] => {
             if openai.is_some() {
-                eprintln!(
+                say!(
                     "OPENAI_API_KEY is sent to https://{OPENAI} alone; for {host} set AKI_JUDGE_KEY, if it wants a key"
                 );
             }

@@ -52,9 +52,7 @@ impl Cache {
             }
         }
         if broken > 0 {
-            eprintln!(
-                "warning: {broken} lines of {shown} are damaged; their questions are asked again"
-            );
+            say!("warning: {broken} lines of {shown} are damaged; their questions are asked again");
         }
         let file = append_after(&path, bytes.len());
         let file = file.with_context(|| format!("cannot write {shown}"))?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aki_data::Role;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use reqwest::blocking::{Client, Response};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{StatusCode, Url};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::address::{KEYS, address, key};
+use crate::commands::NO_CLIENT;
 
 /// Times that a call is made before it is given up.
 const TRIES: u32 = 6;
@@ -68,7 +69,10 @@ impl Caller {
     pub fn new(url: &str, model: &str) -> Result<Self> {
         let url = address(url)?;
         Ok(Self {
-            client: Client::builder().timeout(TIMEOUT).build()?,
+            client: Client::builder()
+                .timeout(TIMEOUT)
+                .build()
+                .context(NO_CLIENT)?,
             key: key(&url, KEYS.map(std::env::var_os))?,
             url,
             model: model.to_owned(),

@@ -171,19 +171,19 @@ impl Judge {
             format!(", {cost:.4} at the price given")
         });
         let (name, model) = (benchmark.name(), &self.caller.model);
-        eprintln!(
+        say!(
             "{name}: {model} was asked {asked} times, {cached} replies were there already; {prompt} tokens to it, {completion} of it{cost}"
         );
         if self.caller.takes_no_temperature() {
-            eprintln!("{name}: {model} takes no temperature and is asked without");
+            say!("{name}: {model} takes no temperature and is asked without");
         }
         if unreadable > 0 {
-            eprintln!(
+            say!(
                 "warning: {unreadable} replies of the judge could not be read, and those answers have no mark; the same command asks again"
             );
         }
         if let Some(why) = usage.why.get() {
-            eprintln!(
+            say!(
                 "warning: the judge refused to mark {refused} answers, which have no mark; the same command asks again; the first was refused with {why}"
             );
         }
