@@ -63,7 +63,11 @@ pub fn whole_lines(path: &Path) -> io::Result<Vec<u8>> {
 /// What the system says.
 pub fn append_after(path: &Path, whole: usize) -> io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.set_len(whole as u64)?;
+    if file.metadata()?.len() != whole as u64 {
+        // On Windows who only appends cannot cut.
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(whole as u64)?;
+    }
     Ok(file)
 }
 

@@ -86,7 +86,7 @@ impl Samples {
             let picture = line.image.as_deref().map(|image| {
                 // Beside the samples file, as data sets have it; else from the working folder.
                 let beside = folder.join(image);
-                Picture::open(if beside.is_file() { &beside } else { image })
+                model.open_picture(if beside.is_file() { &beside } else { image })
             });
             let picture = picture.transpose()?;
             if sequence.media.len() != usize::from(picture.is_some()) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::evaluation::Accuracy;
+use crate::evaluation::{Accuracy, Tally};
 use crate::folder::{write_file, write_json};
 use crate::log::{Record, Split, draw, draw_png, write_csv};
 
@@ -121,15 +121,12 @@ impl Report {
         let mut text = String::from(
             "| question | asked | majority | untrained | trained |\n|---|---:|---:|---:|---:|\n",
         );
+        let share = |tally: Tally| match tally.asked {
+            0 => "-".to_owned(),
+            _ => percent(tally.accuracy()),
+        };
         let of = |accuracy: &Accuracy, kind: &str| {
-            percent(
-                accuracy
-                    .kinds
-                    .get(kind)
-                    .copied()
-                    .unwrap_or_default()
-                    .accuracy(),
-            )
+            share(accuracy.kinds.get(kind).copied().unwrap_or_default())
         };
         for (kind, tally) in &self.trained.kinds {
             writeln!(
@@ -149,9 +146,9 @@ impl Report {
             "| {:<8} | {:>5} | {:>8} | {:>9} | {:>7} |",
             "**all**",
             all.asked,
-            percent(self.majority.all().accuracy()),
-            percent(self.untrained.all().accuracy()),
-            percent(all.accuracy())
+            share(self.majority.all()),
+            share(self.untrained.all()),
+            share(all)
         )
         .ok();
         text

@@ -78,18 +78,21 @@ impl Session {
             args.max_new_tokens > 0,
             "--max-new-tokens must be at least 1"
         );
+        let opener = |upright| -> OpenPicture {
+            match upright {
+                true => Picture::open_upright,
+                false => Picture::open,
+            }
+        };
         let open_all = |open: OpenPicture| -> Result<Vec<_>, _> {
             args.image.iter().map(|file| open(file)).collect()
         };
         // What is wrong with them comes before what takes long.
-        let mut pictures = open_all(Picture::open)?;
+        let mut open = opener(args.exif_orientation);
+        let mut pictures = open_all(open)?;
         let (model, device) = open_model(&args.model, args.dtype, args.chat_template, args.device)?;
-        let upright = args.exif_orientation || model.config.exif_orientation;
-        let open: OpenPicture = match upright {
-            true => Picture::open_upright,
-            false => Picture::open,
-        };
-        if upright {
+        if model.config.exif_orientation && !args.exif_orientation {
+            open = opener(true);
             pictures = open_all(open)?;
         }
         let sampling = Sampling {

@@ -132,7 +132,10 @@ impl RunConfig {
 
     /// Reads the configuration that a run keeps in its folder, as it is.
     pub(crate) fn kept(path: &Path) -> Result<Self, TrainError> {
-        Ok(load(path, &[], &Self::known())?)
+        let mut config: Self = load(path, &[], &Self::known())?;
+        // An earlier program may have left out what this one writes down.
+        config.complete();
+        Ok(config)
     }
 
     /// Whether `text` is a run file that could be used, if the files it names are there.

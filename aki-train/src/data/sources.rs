@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MixedRows;
 use crate::TrainError;
+use crate::checkpoint;
 use crate::config::{MAX_BAD_SHARE, RunConfig, StageConfig};
 use crate::folder::{FolderConfig, find};
 
@@ -33,8 +34,8 @@ impl Default for Norm {
 }
 
 impl RunConfig {
-    /// That of the model whose weights the run begins with, which may be gone later: it stands in the run's own
-    /// model folder, too. A tower drawn anew has SigLIP's.
+    /// That of the model whose weights the run begins with. It may be gone once there is a checkpoint to go on
+    /// from; then it stands in the run's own model folder. A tower drawn anew has SigLIP's.
     ///
     /// # Errors
     ///
@@ -43,7 +44,10 @@ impl RunConfig {
         let Some(start) = &self.start else {
             return Ok(Norm::default());
         };
-        let folder = find(&self.run_dir).or_else(|_| find(start))?;
+        let folder = match checkpoint::newest(&self.run_dir, &self.stage)? {
+            Some(_) => find(&self.run_dir).or_else(|_| find(start))?,
+            None => find(start)?,
+        };
         FolderConfig::read_norm(&folder)
     }
 

@@ -163,6 +163,18 @@ impl ModelFolder {
         }
     }
 
+    /// As [`ModelFolder::decode`], of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if it cannot be read, or is no picture.
+    pub fn open_picture(&self, path: &Path) -> Result<Picture, DataError> {
+        match self.config.exif_orientation {
+            true => Picture::open_upright(path),
+            false => Picture::open(path),
+        }
+    }
+
     /// AKI's texts with this model's system line and order.
     pub fn template(&self) -> Template {
         let published = Template::default();

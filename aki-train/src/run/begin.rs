@@ -128,7 +128,9 @@ fn at(path: &Path, config: &RunConfig, world: usize, tell: fn(&str)) -> Result<F
         return Err(fault(reason));
     }
     // The logs first: the checkpoint makes it a run that has begun. The metrics are cut where it goes on.
-    for name in ["metrics.jsonl", "skipped.jsonl"] {
+    let model = run_dir.join("model");
+    std::fs::create_dir_all(&model).map_err(TrainError::io("create", &model))?;
+    for name in ["metrics.jsonl", "skipped.jsonl", "model/config.json"] {
         let (from, to) = (other.join(name), run_dir.join(name));
         if from.exists() {
             std::fs::copy(&from, &to).map_err(TrainError::io("copy", &from))?;

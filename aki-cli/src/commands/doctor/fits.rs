@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use aki_data::Tokenizer;
 use aki_model::AkiConfig;
 use aki_model::weights::{Bits, Parameter, Quantization, check};
+use aki_train::config::RunConfig;
 use aki_train::folder::{FolderConfig, Stored, find};
 use anyhow::Result;
 use burn::tensor::DType;
@@ -110,7 +111,6 @@ impl ModelFit {
     ///
     /// If there is none.
     pub fn of(path: &Path, memory: Option<&Memory>) -> Result<Self> {
-        let stored = Stored::find(path)?;
         let mut fit = Self {
             folder: find(path)?,
             parameters: 0,
@@ -119,7 +119,8 @@ impl ModelFit {
             fits: None,
             fault: None,
         };
-        let fault = fit.read(&stored, memory).err();
+        let stored = Stored::find(path).map_err(anyhow::Error::from);
+        let fault = stored.and_then(|stored| fit.read(&stored, memory)).err();
         fit.fault = fault.map(|error| format!("{error:#}"));
         Ok(fit)
     }
@@ -128,20 +129,25 @@ impl ModelFit {
         let config = FolderConfig::read(&self.folder)?;
         let parameters = config.model.parameters();
         self.parameters = parameters.iter().map(|it| it.len() as u64).sum();
-        if let Stored::Folder(folder) = stored {
-            let weights = config.open_weights(folder)?;
-            for tensor in weights.tensors().values() {
-                self.bytes += tensor.byte_len() as u64;
-                self.types
-                    .extend(tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
-                        true => dtype.name(),
-                        false => "packed words",
-                    }));
+        match stored {
+            Stored::Folder(folder) => {
+                let weights = config.open_weights(folder)?;
+                for tensor in weights.tensors().values() {
+                    self.bytes += tensor.byte_len() as u64;
+                    self.types
+                        .extend(tensor.dtype.as_ref().map(|dtype| match dtype.is_float() {
+                            true => dtype.name(),
+                            false => "packed words",
+                        }));
+                }
+                check(&config.parameters(), &weights)?;
             }
-            check(&config.parameters(), &weights)?;
-        } else {
-            self.bytes = self.parameters * DType::F32.size() as u64;
-            self.types.insert(DType::F32.name());
+            Stored::Checkpoint(checkpoint) => {
+                let run = RunConfig::load(&checkpoint.run_dir()?.join("config.toml"), &[])?;
+                let dtype = DType::from(run.training.precision.dtype());
+                self.bytes = self.parameters * dtype.size() as u64;
+                self.types.insert(dtype.name());
+            }
         }
         self.fits = fits(self.bytes, memory);
         let tokenizer = Tokenizer::open(&self.folder)?;
